@@ -1,0 +1,1 @@
+"""Ops: selective scans and their relatives."""

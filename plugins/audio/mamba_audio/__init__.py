@@ -1,0 +1,2 @@
+"""Audio tasks for mamba-core."""
+__version__ = "0.1.0"

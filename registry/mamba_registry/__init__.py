@@ -1,0 +1,1 @@
+"""What a plugin is: records, hooks, discovery, errors."""
