@@ -141,7 +141,7 @@ class Backbone(nn.Module):
     ) -> Tensor:
         """Mix whole sequences.
 
-        :param x: tokens, ``(B, L, d_model)``; with ``cu_seqlens`` packed ``(1, sum of L, d_model)``.
+        :param x: tokens, ``(B, L, d_model)``; packed ``(1, sum of L, d_model)``.
         :param shape: the token grid for the scan order, ``(L,)`` when None.
         :param order: a table int64 ``(K, L)`` or ``(B, K, L)`` in place of the configured order.
         :param context: what a data order reads, by name.

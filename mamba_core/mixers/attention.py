@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated
 
 import torch
@@ -101,7 +102,7 @@ class Attention(Mixer):
         new = (cu_seqlens[1:] - cu_seqlens[:-1]).to(torch.int64)
         longest = max(new.tolist(), default=0)
         rows = x.new_zeros(len(bounds) - 1, longest, x.shape[-1])
-        for row, (start, stop) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        for row, (start, stop) in enumerate(pairwise(bounds)):
             rows[row, : stop - start] = x[0, start:stop]
         y, after = self._extend(rows, state, new)
         out = [y[row, :count] for row, count in enumerate(new.tolist())]

@@ -68,9 +68,10 @@ def zero_linear_biases(module: nn.Module) -> None:
     """
     for child in module.modules():
         bias = getattr(child, "bias", None)
-        if isinstance(child, nn.Linear) and bias is not None:
-            if not getattr(bias, "_no_reinit", False):
-                nn.init.zeros_(bias)
+        if not isinstance(child, nn.Linear) or bias is None:
+            continue
+        if not getattr(bias, "_no_reinit", False):
+            nn.init.zeros_(bias)
 
 
 class DtProjection(nn.Linear):

@@ -322,7 +322,7 @@ def _check_sizes(d_inner: int, d_ssm: int, headdim: int, ngroups: int) -> None:
     if d_ssm % headdim:
         raise ValueError(
             f"headdim={headdim} does not divide the {d_ssm} channels of the scan "
-            f"(expand * d_model, or d_ssm); a divisor works, for instance {_divisor(d_ssm, headdim)}"
+            f"(expand * d_model, or d_ssm); a divisor works, such as {_divisor(d_ssm, headdim)}"
         )
     if (d_ssm // headdim) % ngroups:
         raise ValueError(f"ngroups={ngroups} does not divide the {d_ssm // headdim} heads")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -35,7 +37,7 @@ def stream(mixer, x, cuts):
     """Feed ``x`` in pieces; a piece of one token goes through step."""
     state, out = mixer.init_state(x.shape[0]), []
     bounds = [0, *cuts, x.shape[1]]
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in pairwise(bounds):
         if stop - start == 1:
             y, state = mixer.step(x[:, start], state)
             out.append(y[:, None])
