@@ -74,7 +74,7 @@ class Backbone(nn.Module):
         self.config = config
         layers = parse_pattern(config.pattern)
         self.order = scan_orders.get(config.scan.scan_order) if config.scan else None
-        rates = torch.linspace(0, config.block.drop_path, len(layers)).tolist()
+        rates = [config.block.drop_path * i / max(len(layers) - 1, 1) for i in range(len(layers))]
         self.blocks = nn.ModuleList(
             Block(config.d_model, [self._layer(x) for x in letters], config.block, rate)
             for letters, rate in zip(layers, rates, strict=True)

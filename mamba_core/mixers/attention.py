@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -50,7 +50,7 @@ class Attention(Mixer):
             raise ValueError(f"num_heads_kv={kv} does not divide num_heads={num_heads}")
         self.d_model, self.num_heads, self.num_heads_kv = d_model, num_heads, kv
         self.head_dim, self.causal = head_dim, causal
-        kw = {"bias": bias, "device": device, "dtype": dtype}
+        kw: dict[str, Any] = {"bias": bias, "device": device, "dtype": dtype}
         self.in_proj = nn.Linear(d_model, (num_heads + 2 * kv) * head_dim, **kw)
         self.out_proj = nn.Linear(num_heads * head_dim, d_model, **kw)
 

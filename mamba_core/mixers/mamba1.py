@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -52,7 +52,7 @@ class Mamba1Path(initial.KeepsFloat32):
     def __init__(self, options: _PathOptions) -> None:
         super().__init__()
         self.options = o = options
-        kw = {"device": o.device, "dtype": o.dtype}
+        kw: dict[str, Any] = {"device": o.device, "dtype": o.dtype}
         self.conv1d = nn.Conv1d(
             o.d_inner, o.d_inner, o.d_conv, groups=o.d_inner, bias=o.conv_bias, **kw
         )
@@ -130,6 +130,8 @@ class Mamba1Path(initial.KeepsFloat32):
             initial_states=before.get("conv"),
             return_final_states=return_state,
         )
+        conv_state: Any
+        ssm_state: Any
         u, conv_state = conv if return_state else (conv, None)
         dt, b, c = self._select(u.transpose(-1, -2))
         result = ops.selective_scan(
@@ -227,7 +229,7 @@ class Mamba1(Mamba1Path, ScanMixer):
         )
         super().__init__(options)
         self.d_model = d_model
-        kw = {"bias": bias, "device": device, "dtype": dtype}
+        kw: dict[str, Any] = {"bias": bias, "device": device, "dtype": dtype}
         self.in_proj = nn.Linear(d_model, 2 * d_inner, **kw)
         self.out_proj = nn.Linear(d_inner, d_model, **kw)
 

@@ -13,7 +13,7 @@ Argument names, parameter names and shapes are those of ``mamba_ssm``'s ``Mamba2
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import Field
@@ -131,6 +131,8 @@ class Mamba2Path(initial.KeepsFloat32):
             initial_states=before.get("conv"),
             return_final_states=return_state,
         )
+        conv_state: Any
+        ssm_state: Any
         xBC, conv_state = conv if return_state else (conv, None)
         x, b, c = self._split(xBC.transpose(-1, -2))
         dt = inputs.dt
@@ -279,7 +281,7 @@ class Mamba2(Mamba2Path, ScanMixer):
         super().__init__(options)
         self.d_model = d_model
         self.d_mlp = d_inner - d_ssm
-        kw = {"device": device, "dtype": dtype}
+        kw: dict[str, Any] = {"device": device, "dtype": dtype}
         width = 2 * self.d_mlp + d_ssm + options.conv_dim + options.nheads
         self.in_proj = nn.Linear(d_model, width, bias=bias, **kw)
         group_size = d_ssm // ngroups

@@ -145,7 +145,7 @@ def test_drop_path_drops_items_and_keeps_the_mean():
     torch.manual_seed(0)
     drop = DropPath(0.25)
     y = drop(torch.ones(4000, 3))
-    assert set(y.unique().tolist()) == {0.0, pytest.approx(4 / 3)}
+    assert y.unique().tolist() == pytest.approx([0, 4 / 3])
     assert abs(y.mean() - 1) < 0.05
     assert torch.equal(drop.eval()(torch.ones(2, 3)), torch.ones(2, 3))
 
