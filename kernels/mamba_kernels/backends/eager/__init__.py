@@ -1,0 +1,1 @@
+"""The fallback everywhere: PyTorch operations on blocks of time, linear in length."""

@@ -1,0 +1,78 @@
+"""What all backends share: working dtypes, scan orders, and the boundaries of packed sequences.
+
+Inside a backend tensors are time-major, ``(L, B, K, ...)``, and in scan order: entry t is what
+path k reads at step t.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def working_dtype(*tensors: Tensor | None) -> torch.dtype:
+    """Float64 when any tensor is (complex) double, else float32: states are never narrower."""
+    double = (torch.float64, torch.complex128)
+    return torch.float64 if any(t is not None and t.dtype in double for t in tensors) else torch.float32
+
+
+def check_order(order: Tensor | None, bounds: list[tuple[int, int]]) -> None:
+    """Raise ``ValueError`` unless each path visits each token of each sequence exactly once.
+
+    Only where looking is free: on an accelerator it would wait for the device.
+    """
+    if order is None or order.device.type != "cpu":
+        return
+    for start, end in bounds:
+        part = order[..., start:end]
+        expected = torch.arange(start, end).expand_as(part)
+        if not torch.equal(part.sort(-1).values, expected):
+            raise ValueError(
+                f"order must read each of the tokens {start}..{end - 1} once between its positions "
+                f"{start} and {end - 1}: it repeats or misses tokens, or crosses a sequence. An "
+                "order says which token is read at each position"
+            )
+
+
+def _index(order: Tensor, batch: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Indices ``(L, B, K)`` of token, batch item and path for ``order`` (K, L) or (B, K, L)."""
+    tokens = order.expand(batch, *order.shape[-2:]).permute(2, 0, 1)
+    items = torch.arange(batch, device=order.device)[:, None]
+    paths = torch.arange(order.shape[-2], device=order.device)
+    return tokens, items, paths
+
+
+def read(x: Tensor, order: Tensor | None, *, shared: bool) -> Tensor:
+    """Tokens in the order in which each path reads them.
+
+    :param x: ``(L, B, *inner)`` when ``shared`` (all paths read the same tokens), else
+        ``(L, B, K, *inner)``; in token order.
+    :returns: ``(L, B, K, *inner)`` in scan order; K is 1 without an order.
+    """
+    x = x.unsqueeze(2) if shared else x
+    if order is None:
+        return x
+    tokens, items, paths = _index(order, x.shape[1])
+    return x[tokens, items, torch.zeros_like(paths) if shared else paths]
+
+
+def write(y: Tensor, order: Tensor | None) -> Tensor:
+    """Back from scan order to token order: the inverse of :func:`read`, ``(L, B, K, *inner)``."""
+    if order is None:
+        return y
+    out = torch.empty_like(y)
+    out[_index(order, y.shape[1])] = y
+    return out
+
+
+def bounds_of(cu_seqlens: Tensor | None, length: int) -> list[tuple[int, int]]:
+    """First and one-past-last position of each sequence; one sequence when nothing is packed."""
+    if cu_seqlens is None:
+        return [(0, length)]
+    edges = cu_seqlens.tolist()
+    if edges[0] != 0 or edges[-1] != length or any(a > b for a, b in zip(edges, edges[1:], strict=False)):
+        raise ValueError(
+            f"cu_seqlens must rise from 0 to the packed length {length}, got {edges}: it holds the "
+            "start of every sequence and, last, the end of the last one"
+        )
+    return list(zip(edges[:-1], edges[1:], strict=True))

@@ -1,0 +1,93 @@
+"""What bad input gets: one sentence that names the value, the rule and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def tensors(op: str, given: Mapping[str, Any], *, optional: Sequence[str] = ()) -> None:
+    """All are tensors of floating point (or complex) dtype on one device."""
+    device: torch.device | None = None
+    first = ""
+    for name, value in given.items():
+        if value is None and name in optional:
+            continue
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{op}: {name} must be a tensor, got {type(value).__name__}")
+        if not (value.is_floating_point() or value.is_complex()):
+            raise TypeError(f"{op}: {name} must be floating point, got {value.dtype}: convert it")
+        if device is None:
+            device, first = value.device, name
+        elif value.device != device:
+            raise ValueError(
+                f"{op}: {name} is on {value.device} and {first} on {device}: move both to one device"
+            )
+
+
+def shape(op: str, name: str, value: Tensor | None, *allowed: Sequence[int | str]) -> None:
+    """``value`` has one of the ``allowed`` shapes; a str in a shape stands for any size."""
+    if value is None:
+        return
+    for expected in allowed:
+        if value.dim() == len(expected) and all(
+            isinstance(size, str) or have == size
+            for have, size in zip(value.shape, expected, strict=True)
+        ):
+            return
+    rule = " or ".join("(" + ", ".join(str(size) for size in e) + ")" for e in allowed)
+    raise ValueError(f"{op}: {name} must have shape {rule}, got {tuple(value.shape)}")
+
+
+def order(op: str, value: Any, batch: int, length: int, device: torch.device) -> None:
+    """``value`` is None or an int64 tensor ``(K, L)`` or ``(B, K, L)`` on the right device."""
+    if value is None:
+        return
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{op}: order must be an int64 tensor, got {type(value).__name__}. An order says which "
+            "token is read at each position; a rank says at which position each token is read, and "
+            "is not the same: pass the order itself"
+        )
+    if value.dtype != torch.int64:
+        raise TypeError(f"{op}: order must be int64, got {value.dtype}: call order.long()")
+    shape(op, "order", value, ("K", length), (batch, "K", length))
+    if value.device != device:
+        raise ValueError(f"{op}: order is on {value.device}, the tokens are on {device}: move it")
+
+
+def packing(op: str, value: Any, batch: int, device: torch.device) -> None:
+    """``value`` is None or an integer tensor of sequence edges, for a batch of one."""
+    if value is None:
+        return
+    if not isinstance(value, Tensor) or value.dtype not in (torch.int32, torch.int64):
+        kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        raise TypeError(f"{op}: cu_seqlens must be an int32 or int64 tensor, got {kind}")
+    if value.dim() != 1 or value.shape[0] < 1:
+        raise ValueError(
+            f"{op}: cu_seqlens must have shape (sequences + 1,), got {tuple(value.shape)}"
+        )
+    if batch != 1:
+        raise ValueError(
+            f"{op}: with cu_seqlens the sequences lie one after another in a batch of 1, got batch "
+            f"{batch}: concatenate them along the length"
+        )
+    if value.device != device:
+        raise ValueError(f"{op}: cu_seqlens is on {value.device}, the tokens on {device}: move it")
+
+
+def segments(op: str, value: Any, batch: int, length: int, order_: Any, cu_seqlens: Any) -> None:
+    """``value`` (seq_idx) is None or an integer tensor ``(B, L)`` without order or cu_seqlens."""
+    if value is None:
+        return
+    if not isinstance(value, Tensor) or value.dtype not in (torch.int32, torch.int64):
+        kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        raise TypeError(f"{op}: seq_idx must be an int32 or int64 tensor, got {kind}")
+    shape(op, "seq_idx", value, (batch, length))
+    if cu_seqlens is not None:
+        raise ValueError(f"{op}: seq_idx and cu_seqlens describe the same thing: pass one of them")
+    if order_ is not None:
+        raise ValueError(f"{op}: seq_idx cannot be combined with order: pass cu_seqlens instead")
