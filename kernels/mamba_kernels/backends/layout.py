@@ -6,6 +6,8 @@ path k reads at step t.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -42,6 +44,23 @@ def _index(order: Tensor, batch: int) -> tuple[Tensor, Tensor, Tensor]:
     return tokens, items, paths
 
 
+class _Read(torch.autograd.Function):
+    """Gather by an order; its gradient is a plain scatter, since an order repeats no token."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, order: Tensor, shared: bool) -> Tensor:
+        ctx.save_for_backward(order)
+        ctx.shared = shared
+        tokens, items, paths = _index(order, x.shape[1])
+        return x[tokens, items, torch.zeros_like(paths) if shared else paths]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (order,) = ctx.saved_tensors
+        grad = write(grad, order)
+        return grad.sum(2, keepdim=True) if ctx.shared else grad, None, None
+
+
 def read(x: Tensor, order: Tensor | None, *, shared: bool) -> Tensor:
     """Tokens in the order in which each path reads them.
 
@@ -50,19 +69,14 @@ def read(x: Tensor, order: Tensor | None, *, shared: bool) -> Tensor:
     :returns: ``(L, B, K, *inner)`` in scan order; K is 1 without an order.
     """
     x = x.unsqueeze(2) if shared else x
-    if order is None:
-        return x
-    tokens, items, paths = _index(order, x.shape[1])
-    return x[tokens, items, torch.zeros_like(paths) if shared else paths]
+    return x if order is None else _Read.apply(x, order, shared)
 
 
 def write(y: Tensor, order: Tensor | None) -> Tensor:
     """Back from scan order to token order: the inverse of :func:`read`, ``(L, B, K, *inner)``."""
     if order is None:
         return y
-    out = torch.empty_like(y)
-    out[_index(order, y.shape[1])] = y
-    return out
+    return torch.empty_like(y).index_put(_index(order, y.shape[1]), y)
 
 
 def bounds_of(cu_seqlens: Tensor | None, length: int) -> list[tuple[int, int]]:
@@ -76,3 +90,25 @@ def bounds_of(cu_seqlens: Tensor | None, length: int) -> list[tuple[int, int]]:
             "start of every sequence and, last, the end of the last one"
         )
     return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+class Segments(NamedTuple):
+    """``seq_idx`` as packing: all rows one after another, with the first and last of each row."""
+
+    cu_seqlens: Tensor
+    first: Tensor
+    last: Tensor
+
+
+def segments_of(seq_idx: Tensor) -> Segments:
+    """Edges of the runs of equal numbers in each row of ``seq_idx`` (B, L)."""
+    batch, length = seq_idx.shape
+    rows = torch.arange(batch, device=seq_idx.device)
+    if length == 0:
+        return Segments(torch.zeros(batch + 1, dtype=torch.int64, device=rows.device), rows, rows)
+    change = torch.ones_like(seq_idx, dtype=torch.bool)
+    change[:, 1:] = seq_idx[:, 1:] != seq_idx[:, :-1]
+    count = change.sum(1)
+    last = count.cumsum(0) - 1
+    end = torch.tensor([batch * length], device=seq_idx.device)
+    return Segments(torch.cat([change.flatten().nonzero()[:, 0], end]), last - count + 1, last)

@@ -94,7 +94,7 @@ def _prepare(
         x = x.movedim(-1, 0).to(dtype)  # (L, B, [K,] [G,] N)
         x = x.reshape(length, batch, k, own, n) if order is not None else x.reshape(length, batch, own, n)
         x = read(x, order, shared=order is None)
-        return x.expand(-1, -1, -1, groups, -1).reshape(length, -1, n)
+        return x.expand(-1, -1, -1, groups, -1).reshape(length, batch * k * groups, n)
 
     def per_path(x: Tensor, dims: int) -> Tensor:
         """A parameter ``(channels, ...)`` or ``(K, channels, ...)`` -> ``(Q, D, ...)``."""
@@ -159,7 +159,7 @@ def _tokens_out(
 ) -> Tensor:
     """``(L, Q, D)`` in scan order -> ``(B, [K,] channels, L)`` in token order."""
     batch, k, _ = scan.sizes
-    y = write(y.reshape(-1, batch, k, channels), order).to(dtype)
+    y = write(y.reshape(y.shape[0], batch, k, channels), order).to(dtype)
     y = y.movedim(0, -1)
     return (y if order is not None else y[:, 0]).contiguous()
 
@@ -314,7 +314,7 @@ def backward(
         u, delta, A, B, C, D, z, delta_bias, initial_state, delta_softplus, order, cu_seqlens
     )
     batch, k, groups = scan.sizes
-    channels = A.shape[-2]
+    channels, length = A.shape[-2], u.shape[-1]
     if dout is None:
         dy = torch.zeros_like(scan.u)
     else:
@@ -327,11 +327,11 @@ def backward(
     grads = _scan_backward(scan, gated, dstate, borders, outputs=scan.z is not None)
 
     def tokens_in(grad: Tensor, like: Tensor) -> Tensor:
-        grad = write(grad.reshape(-1, batch, k, channels), order).movedim(0, -1)
+        grad = write(grad.reshape(length, batch, k, channels), order).movedim(0, -1)
         return grad.sum(1) if like.dim() == 3 else grad
 
     def groups_in(grad: Tensor, like: Tensor, own: int) -> Tensor:
-        grad = write(grad.reshape(-1, batch, k, groups, grad.shape[-1]), order)
+        grad = write(grad.reshape(length, batch, k, groups, grad.shape[-1]), order)
         grad = grad.sum(3) if own < groups else grad
         return grad.movedim(0, -1).reshape(like.shape)
 
