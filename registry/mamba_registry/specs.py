@@ -1,0 +1,267 @@
+"""The records a plugin returns: plain frozen data, heavy parts named by refs.
+
+Nothing here imports torch, and a record never imports what it names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from mamba_registry.errors import TaskSpecError
+from mamba_registry.ids import parse_id
+from mamba_registry.refs import Ref, check_ref
+
+Continuity = Literal["unit", "king", "jumps"]
+"""Largest move of a path: to a 4-neighbour, to an 8-neighbour, anywhere."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightsSpec:
+    """Trained weights of a task: one safetensors file, and where it comes from."""
+
+    name: str
+    preset: str
+    """The preset whose shapes they have; asking for these weights asks for this preset."""
+    resource: str | None = None
+    """``"package:path"`` of a file inside an installed package, or"""
+    url: str | None = None
+    """an address to download once into the cache."""
+    sha256: str
+    """Of the file, in hex."""
+    size: int | None = None
+    """Bytes, for the progress bar."""
+    licence: str
+    """Of the weights and of the data they were trained on."""
+    converter: Ref | None = None
+    """``(state dict) -> state dict`` for files with foreign names."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Measured on the task's own test set."""
+
+    def __post_init__(self) -> None:
+        if (self.resource is None) == (self.url is None):
+            raise TaskSpecError(f"weights '{self.name}': give exactly one of resource and url")
+        if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
+            raise TaskSpecError(
+                f"weights '{self.name}': sha256 = {self.sha256!r} is not 64 hex digits"
+            )
+        object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskSpec:
+    """One task: what a model of it is built from, trained on and judged by."""
+
+    id: str
+    """``domain-task`` for official plugins, ``namespace/domain-task`` for all others."""
+    version: int = 1
+    """Raised when configs or state dicts stop being compatible."""
+    domain: str
+    summary: str
+    """One line."""
+    config: Ref
+    """A frozen pydantic dataclass: everything the model is built from."""
+    builder: Ref
+    """``(config) -> torch.nn.Module``."""
+    example: Ref
+    """``(config, *, batch_size, generator, device) -> dict[str, Tensor]``."""
+    data: Ref | None = None
+    """``(data_config, model_config) -> TaskData``."""
+    data_config: Ref | None = None
+    loss: Ref | None = None
+    """``(outputs, batch) -> scalar Tensor``."""
+    metrics: Ref | None = None
+    """``() -> dict[str, torchmetrics.Metric]``."""
+    metric_names: tuple[str, ...] = ()
+    """The first is the score a model is selected by."""
+    predictor: Ref | None = None
+    """``(model, predict_config, *, spec, device) -> predictor``."""
+    predict_config: Ref | None = None
+    train_config: Ref | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Name -> text such as ``"float[batch, samples]"``; the model is called with these."""
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    presets: tuple[str, ...] = ("tiny",)
+    """Must contain ``tiny``: under 2 M parameters, under 5 s on a CPU."""
+    preset_fields: Ref
+    """``"module:PRESETS"``, a dict from preset name to config fields."""
+    default_preset: str = "tiny"
+    scan_orders: tuple[str, ...] = ()
+    """Orders the task was tried with, the default first; empty when it has none."""
+    weights: tuple[WeightsSpec, ...] = ()
+    default_weights: str | None = None
+    """Name of the weights that ``pretrained=True`` loads; None takes the first."""
+    requires: tuple[str, ...] = ()
+    """Import names needed to build."""
+    requires_data: tuple[str, ...] = ()
+    """Import names needed for the data only."""
+    card: str | None = None
+    """``"package:path"`` of the task's card."""
+    aliases: tuple[str, ...] = ()
+    deprecated: str | None = None
+    """What to use instead."""
+    causal: bool = False
+    """True when the default model can stream."""
+
+    def __post_init__(self) -> None:
+        if parse_id(self.id).version is not None:
+            raise TaskSpecError(f"task id '{self.id}': the version is a field of its own")
+        for alias in self.aliases:
+            parse_id(alias)
+        if self.version < 1:
+            raise TaskSpecError(f"task '{self.id}': version = {self.version} must be at least 1")
+        self._check_presets()
+        for name in ("config", "builder", "example"):
+            check_ref(getattr(self, name), f"task '{self.id}': {name}")
+        for name in ("data", "data_config", "loss", "metrics", "predictor", "predict_config"):
+            if getattr(self, name) is not None:
+                check_ref(getattr(self, name), f"task '{self.id}': {name}")
+        object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
+        object.__setattr__(self, "outputs", MappingProxyType(dict(self.outputs)))
+
+    def _check_presets(self) -> None:
+        if "tiny" not in self.presets:
+            raise TaskSpecError(f"task '{self.id}': presets {self.presets} must contain 'tiny'")
+        if self.default_preset not in self.presets:
+            raise TaskSpecError(
+                f"task '{self.id}': default_preset '{self.default_preset}' is not in {self.presets}"
+            )
+        for weights in self.weights:
+            if weights.preset not in self.presets:
+                raise TaskSpecError(
+                    f"task '{self.id}': weights '{weights.name}' are for the preset "
+                    f"'{weights.preset}', which is not in {self.presets}"
+                )
+        names = [weights.name for weights in self.weights]
+        if self.default_weights is not None and self.default_weights not in names:
+            raise TaskSpecError(
+                f"task '{self.id}': default_weights '{self.default_weights}' is not in {names}"
+            )
+
+    @property
+    def full_id(self) -> str:
+        """The id with its version; saved models store this."""
+        return f"{self.id}@{self.version}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MixerSpec:
+    """A sequence operator by name."""
+
+    name: str
+    build: Ref
+    """``(d_model, **fields) -> torch.nn.Module``; its signature is the list of fields."""
+    summary: str = ""
+    causal: bool = True
+    """No output depends on a later token."""
+    streams: bool = False
+    """Has ``init_state``, ``prefill`` and ``step``."""
+    packed: bool = False
+    """Takes ``cu_seqlens``."""
+
+    def __post_init__(self) -> None:
+        check_ref(self.build, f"mixer '{self.name}': build")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScanOrderSpec:
+    """A token order by name."""
+
+    name: str
+    dims: int | None
+    """Dimensions of the grid it reads; None for any."""
+    order: Ref
+    """A ``ShapeOrder`` ``(shape, *, device) -> (K, L)``, or a ``DataOrder``."""
+    summary: str = ""
+    causal: bool = False
+    """Reads tokens in the order they arrive, so that a model may stream."""
+    continuity: Continuity = "jumps"
+    cover: bool = True
+    """Every path reads every token."""
+
+    def __post_init__(self) -> None:
+        if self.dims is not None and self.dims < 1:
+            raise TaskSpecError(f"scan order '{self.name}': dims = {self.dims} must be at least 1")
+        check_ref(self.order, f"scan order '{self.name}': order")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KernelBackendSpec:
+    """A further implementation of the ops; asked before the built-in ones."""
+
+    name: str
+    load: Ref
+    """``() -> mamba_kernels backend`` (``name``, ``supports``, ``load``)."""
+    summary: str = ""
+
+    def __post_init__(self) -> None:
+        check_ref(self.load, f"kernel backend '{self.name}': load")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CommandSpec:
+    """A further ``mamba-core NAME`` command."""
+
+    name: str
+    run: Ref
+    """A ``typer.Typer`` app."""
+    help: str = ""
+
+    def __post_init__(self) -> None:
+        check_ref(self.run, f"command '{self.name}': run")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DoctorCheck:
+    """A self-test that ``mamba-core doctor`` shows."""
+
+    name: str
+    run: Ref
+    """``() -> str | None``: a problem with the way out, or None."""
+    summary: str = ""
+
+    def __post_init__(self) -> None:
+        check_ref(self.run, f"doctor check '{self.name}': run")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PluginInfo:
+    """What became of one plugin; failure is data."""
+
+    name: str
+    module: str
+    distribution: str | None
+    version: str | None
+    status: Literal["ok", "failed", "blocked", "incompatible"]
+    error: str | None = None
+    """One line."""
+    traceback: str | None = None
+    seconds: float = 0.0
+    tasks: tuple[str, ...] = ()
+
+    @property
+    def origin(self) -> str:
+        """Distribution and version, or the module for a plugin that was not installed."""
+        return f"{self.distribution} {self.version}" if self.distribution else self.module
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskRecord:
+    """Where a built model came from; ``model.task``."""
+
+    id: str
+    version: int
+    plugin: str
+    distribution: str | None
+    plugin_version: str | None
+    config: Any
+    preset: str | None = None
+    weights: str | None = None
+    """Name of the trained weights it holds, None for fresh ones."""
+
+    @property
+    def full_id(self) -> str:
+        """The id with its version."""
+        return f"{self.id}@{self.version}"
