@@ -1,0 +1,32 @@
+"""The command ``mamba-core``: one file per command, imported when it is called.
+
+``--help``, ``--version`` and ``new-plugin`` load no plugin; ``list`` and ``plugins`` load only
+the plugins' light modules. Exit codes: 0 done, 1 a problem was found, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+PROGRAM = "mamba-core"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code.
+
+    :param arguments: the words after ``mamba-core``; None takes them from ``sys.argv``.
+    :raises SystemExit: always: 0 done, 1 a problem was found, 2 wrong usage.
+    """
+    from mamba_core.cli.group import make_group
+
+    group = make_group()
+    try:
+        group.main(args=arguments, prog_name=PROGRAM)
+    except Exception as error:
+        if group.debug:
+            raise
+        from mamba_core.cli.errors import explain
+
+        print(explain(error), file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,37 @@
+"""``mamba-core eval TARGET``: the same as ``mamba_core.evaluate``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from mamba_core.cli.fields import role_app
+from mamba_core.cli.output import print_json, print_table
+
+
+def app(arguments: Sequence[str]) -> typer.Typer:
+    """Return the command with the task's own flags."""
+    return role_app(run, arguments, ("data",), {"--json"})
+
+
+def run(
+    target: Annotated[
+        str, typer.Argument(help="A saved model's folder, or a task id for its default weights.")
+    ],
+    fields: dict[str, dict[str, Any]],
+    split: Annotated[
+        str, typer.Option(help="Which part of the data: train, val or test.")
+    ] = "test",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure a trained model; `mamba-core eval TARGET --help` shows the data's flags."""
+    import mamba_core
+
+    result = mamba_core.evaluate(target, split=split, data=fields.get("data", {}))
+    if json:
+        print_json(result)
+    else:
+        rows = [(name, f"{value:.6g}") for name, value in result.metrics.items()]
+        print_table(("metric", "value"), rows)

@@ -1,0 +1,146 @@
+"""``mamba-core info TASK``: everything a task says about itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json as json_text
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mamba_core.cli.errors import explain
+from mamba_core.cli.extra import single
+from mamba_core.cli.fields import Role, spec_roles
+from mamba_core.cli.output import count_text, print_json, print_table
+
+if TYPE_CHECKING:
+    from mamba_registry.specs import TaskSpec
+
+
+def app(arguments: Sequence[str]) -> typer.Typer:
+    """Return the command."""
+    return single(run)
+
+
+def run(
+    task: Annotated[str, typer.Argument(help="A task id, for instance audio-sep.")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show one task: card, inputs and outputs, fields of its configs, presets."""
+    from mamba_core import registry
+
+    spec = registry.spec(task)
+    missing = missing_requirements(spec)
+    facts: dict[str, Any] = {
+        "id": spec.full_id,
+        "summary": spec.summary,
+        "domain": spec.domain,
+        "deprecated": spec.deprecated,
+        "inputs": dict(spec.inputs),
+        "outputs": dict(spec.outputs),
+        "metrics": list(spec.metric_names),
+        "scan_orders": list(spec.scan_orders),
+        "missing": missing,
+        "presets": presets(spec),
+        "default_preset": spec.default_preset,
+        "weights": [_weights(item) for item in spec.weights],
+        "fields": {
+            role.name: [_field(role, item) for item in role.fields] for role in spec_roles(spec)
+        },
+        "card": card_text(spec),
+    }
+    if json:
+        print_json(facts)
+    else:
+        _print(facts)
+
+
+def missing_requirements(spec: TaskSpec) -> dict[str, str]:
+    """Return the modules a task needs that are not installed, and what for."""
+    needs = [(name, "building") for name in spec.requires]
+    needs += [(name, "its data") for name in spec.requires_data]
+    return {name: use for name, use in needs if importlib.util.find_spec(name) is None}
+
+
+def presets(spec: TaskSpec) -> dict[str, int | str]:
+    """Return each preset's number of parameters, counted on the meta device.
+
+    A preset that cannot be built has the reason instead: ``info`` shows the rest.
+    """
+    import torch
+
+    from mamba_core import registry
+
+    counts: dict[str, int | str] = {}
+    for name in spec.presets:
+        try:
+            with torch.device("meta"):
+                model = registry.build(spec.full_id, preset=name)
+        except Exception as error:
+            counts[name] = explain(error).split("\n")[0]
+        else:
+            counts[name] = sum(parameter.numel() for parameter in model.parameters())
+    return counts
+
+
+def card_text(spec: TaskSpec) -> str | None:
+    """Return the task's card (Markdown), or None where it has none."""
+    from importlib.resources import files
+
+    if spec.card is None:
+        return None
+    package, _, path = spec.card.partition(":")
+    return files(package).joinpath(path).read_text(encoding="utf-8")
+
+
+def _weights(item: Any) -> dict[str, Any]:
+    shown = ("name", "preset", "size", "licence", "metrics")
+    return {field: getattr(item, field) for field in shown}
+
+
+def _field(role: Role, item: Any) -> dict[str, Any]:
+    row = dataclasses.asdict(item)
+    row.pop("json_types")
+    row.pop("path")
+    required = item.default is ...
+    return {"flag": role.flag(item), **row, "default": None if required else item.default} | {
+        "required": required
+    }
+
+
+def _print(facts: Mapping[str, Any]) -> None:
+    print(f"{facts['id']} ({facts['domain']}): {facts['summary']}")
+    if facts["deprecated"]:
+        print(f"Deprecated: {facts['deprecated']}")
+    for name, use in facts["missing"].items():
+        print(f"Missing for {use}: {name}")
+    for title in ("inputs", "outputs"):
+        print(f"\n{title.capitalize()}")
+        print_table(("name", "type"), list(facts[title].items()))
+    print(f"\nMetrics: {', '.join(facts['metrics']) or 'none'} (the first is the score)")
+    if facts["scan_orders"]:
+        print(f"Scan orders: {', '.join(facts['scan_orders'])}")
+    print("\nPresets")
+    print_table(("preset", "parameters"), [_preset(facts, name) for name in facts["presets"]])
+    if facts["weights"]:
+        print("\nWeights")
+        rows = [[str(v) for v in item.values()] for item in facts["weights"]]
+        print_table(tuple(facts["weights"][0]), rows)
+    for role, items in facts["fields"].items():
+        print(f"\nFields of {role}")
+        print_table(("flag", "type", "default", "meaning"), [_field_row(item) for item in items])
+    if facts["card"]:
+        print(f"\n{facts['card']}")
+
+
+def _preset(facts: Mapping[str, Any], name: str) -> tuple[str, str]:
+    count = facts["presets"][name]
+    mark = " (default)" if name == facts["default_preset"] else ""
+    return name + mark, count_text(count) if isinstance(count, int) else count
+
+
+def _field_row(item: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    default = "required" if item["required"] else json_text.dumps(item["default"])
+    return item["flag"], item["type"], default, item["help"]

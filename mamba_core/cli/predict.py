@@ -1,0 +1,65 @@
+"""``mamba-core predict TARGET FILES``: the same as ``mamba_core.predict``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mamba_core.cli.device import check_device
+from mamba_core.cli.fields import role_app
+from mamba_core.cli.output import plain, print_json
+
+
+def app(arguments: Sequence[str]) -> typer.Typer:
+    """Return the command with the task's own flags."""
+    return role_app(run, arguments, ("predict",), {"--overwrite", "--json"})
+
+
+def run(
+    target: Annotated[
+        str, typer.Argument(help="A task id for its weights, or a saved model's folder.")
+    ],
+    inputs: Annotated[list[Path], typer.Argument(help="Files to read.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    fields: dict[str, dict[str, Any]],
+    weights: Annotated[str, typer.Option(help="Which of the task's weights.")] = "default",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ...")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace results that are there.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Run a trained model on files; `mamba-core predict TARGET --help` shows its flags."""
+    import mamba_core
+
+    rows = mamba_core.predict(
+        target,
+        inputs,
+        out,
+        weights=weights,
+        device=check_device(device),
+        overwrite=overwrite,
+        predict=fields.get("predict", {}),
+        progress=_progress if sys.stderr.isatty() else None,
+    )
+    if json:
+        print_json(rows)
+        return
+    for row in rows:
+        print("  ".join(f"{name}: {_short(value)}" for name, value in row.items()))
+
+
+def _short(value: Any) -> str:
+    value = plain(value)
+    if isinstance(value, list):
+        return ", ".join(map(_short, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _progress(name: str, done: int, total: int) -> None:
+    end = "\n" if done >= total else ""
+    print(f"\r{name}: {done}/{total}", end=end, file=sys.stderr, flush=True)
