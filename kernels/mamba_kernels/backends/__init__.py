@@ -149,7 +149,9 @@ def choose(op: str, device: str, dtype: torch.dtype, features: tuple[str, ...]) 
     if forced:
         reason = _find(forced).supports(call)
         if reason is not None:
-            raise RuntimeError(f"{FORCE}={forced} cannot compute {op} here: {reason}. Unset {FORCE}")
+            raise RuntimeError(
+                f"{FORCE}={forced} cannot compute {op} here: {reason}. Unset {FORCE}"
+            )
         return forced
     return next(backend.name for backend in available() if backend.supports(call) is None)
 

@@ -15,7 +15,11 @@ from torch import Tensor
 def working_dtype(*tensors: Tensor | None) -> torch.dtype:
     """Float64 when any tensor is (complex) double, else float32: states are never narrower."""
     double = (torch.float64, torch.complex128)
-    return torch.float64 if any(t is not None and t.dtype in double for t in tensors) else torch.float32
+    return (
+        torch.float64
+        if any(t is not None and t.dtype in double for t in tensors)
+        else torch.float32
+    )
 
 
 def check_order(order: Tensor | None, bounds: list[tuple[int, int]]) -> None:
@@ -84,7 +88,11 @@ def bounds_of(cu_seqlens: Tensor | None, length: int) -> list[tuple[int, int]]:
     if cu_seqlens is None:
         return [(0, length)]
     edges = cu_seqlens.tolist()
-    if edges[0] != 0 or edges[-1] != length or any(a > b for a, b in zip(edges, edges[1:], strict=False)):
+    if (
+        edges[0] != 0
+        or edges[-1] != length
+        or any(a > b for a, b in zip(edges, edges[1:], strict=False))
+    ):
         raise ValueError(
             f"cu_seqlens must rise from 0 to the packed length {length}, got {edges}: it holds the "
             "start of every sequence and, last, the end of the last one"

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 
-def tensors(op: str, given: Mapping[str, Any], *, optional: Sequence[str] = ()) -> None:
-    """All are tensors of floating point (or complex) dtype on one device."""
+def tensors(
+    op: str, given: Mapping[str, Any], *, optional: Sequence[str] = (), real: bool = False
+) -> None:
+    """All are tensors of floating point (unless ``real``, also complex) dtype on one device."""
     device: torch.device | None = None
     first = ""
     for name, value in given.items():
@@ -18,7 +20,7 @@ def tensors(op: str, given: Mapping[str, Any], *, optional: Sequence[str] = ()) 
             continue
         if not isinstance(value, Tensor):
             raise TypeError(f"{op}: {name} must be a tensor, got {type(value).__name__}")
-        if not (value.is_floating_point() or value.is_complex()):
+        if not (value.is_floating_point() or (value.is_complex() and not real)):
             raise TypeError(f"{op}: {name} must be floating point, got {value.dtype}: convert it")
         if device is None:
             device, first = value.device, name
@@ -91,3 +93,13 @@ def segments(op: str, value: Any, batch: int, length: int, order_: Any, cu_seqle
         raise ValueError(f"{op}: seq_idx and cu_seqlens describe the same thing: pass one of them")
     if order_ is not None:
         raise ValueError(f"{op}: seq_idx cannot be combined with order: pass cu_seqlens instead")
+
+
+def indices(op: str, name: str, value: Any, batch: int, device: torch.device) -> None:
+    """``value`` is an integer tensor ``(B,)`` on the right device."""
+    if not isinstance(value, Tensor) or value.dtype not in (torch.int32, torch.int64):
+        kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        raise TypeError(f"{op}: {name} must be an int32 or int64 tensor, got {kind}")
+    shape(op, name, value, (batch,))
+    if value.device != device:
+        raise ValueError(f"{op}: {name} is on {value.device}, the tokens on {device}: move it")

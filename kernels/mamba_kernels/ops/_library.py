@@ -20,7 +20,9 @@ LIBRARY = torch.library.Library("mamba_kernels", "DEF")
 Fake = Callable[..., tuple[Tensor, Tensor, Tensor]]
 
 
-def define(op: str, tensors: Sequence[str], options: Sequence[str], fake: Fake) -> Callable[..., Any]:
+def define(
+    op: str, tensors: Sequence[str], options: Sequence[str], fake: Fake
+) -> Callable[..., Any]:
     """Register ``op`` and its backward; returns the callable operator.
 
     :param tensors: names of the differentiable inputs, ``"D?"`` for an optional one.
@@ -119,7 +121,10 @@ def _define_autograd(op: str, count: int) -> None:
         needs = list(ctx.needs_input_grad[:count])
         operator = getattr(torch.ops.mamba_kernels, f"{op}_backward").default
         grads = iter(operator(dout, dlast, saved, needs, *inputs, backend))
-        return (*(next(grads) if need else None for need in needs), *[None] * (len(ctx.others) - count))
+        return (
+            *(next(grads) if need else None for need in needs),
+            *[None] * (len(ctx.others) - count),
+        )
 
     torch.library.register_autograd(
         f"mamba_kernels::{op}", backward, setup_context=setup, lib=LIBRARY
@@ -129,3 +134,48 @@ def _define_autograd(op: str, count: int) -> None:
 def differentiated(*tensors: Tensor | None) -> bool:
     """Whether autograd will ask for gradients of a call with these inputs."""
     return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+
+
+class _Never(torch.autograd.Function):
+    """An in-place update: it has no gradient, and says so when one is asked for."""
+
+    @staticmethod
+    def forward(ctx: Any, op: str, instead: str, compute: Callable[[], Tensor], *_: Tensor) -> Any:
+        ctx.op, ctx.instead = op, instead
+        return compute()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        raise RuntimeError(
+            f"{ctx.op} changes its state in place and has no gradient: train through {ctx.instead} "
+            "with an initial state"
+        )
+
+
+def define_update(
+    op: str, schema: str, fake: Callable[..., Tensor], *, instead: str
+) -> Callable[..., Any]:
+    """Register an op that updates a state in place and returns one output; returns the operator.
+
+    :param schema: its inputs, the mutated one marked ``Tensor(a!)``; ``str backend`` is added.
+    :param instead: the op that has gradients, named when someone asks this one for them.
+    """
+    LIBRARY.define(f"{op}({schema}, str backend) -> Tensor")
+    operator = getattr(torch.ops.mamba_kernels, op).default
+
+    def update(*args: Any) -> Tensor:
+        module: Any = backends.load(args[-1], op)
+        with torch.no_grad():
+            return module.update(*args[:-1])
+
+    def autograd(keyset: Any, *args: Any) -> Tensor:
+        below = keyset & torch._C._after_autograd_keyset
+        tensors = [x for x in args if isinstance(x, Tensor)]
+        if not differentiated(*tensors):
+            return operator.redispatch(below, *args)
+        return _Never.apply(op, instead, lambda: operator.redispatch(below, *args), *tensors)
+
+    LIBRARY.impl(op, update, "CompositeExplicitAutograd")
+    LIBRARY.impl(op, autograd, "Autograd", with_keyset=True)
+    torch.library.register_fake(f"mamba_kernels::{op}", fake, lib=LIBRARY)
+    return operator

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mamba_kernels import backends
@@ -82,7 +81,8 @@ def _check(
             raise TypeError(f"{op}: {name} is complex and A is not: make A complex or {name} real")
     if u.dim() not in (3, 4) or (u.dim() == 4 and order is None):
         raise ValueError(
-            f"{op}: u must have shape (B, D, L), or (B, K, D, L) with an order, got {tuple(u.shape)}"
+            f"{op}: u must have shape (B, D, L), or (B, K, D, L) with an order, got "
+            f"{tuple(u.shape)}"
         )
     batch, channels, length = u.shape[0], u.shape[-2], u.shape[-1]
     check.order(op, order, batch, length, u.device)

@@ -92,7 +92,11 @@ def _prepare(
 
     def per_group(x: Tensor, own: int) -> Tensor:
         x = x.movedim(-1, 0).to(dtype)  # (L, B, [K,] [G,] N)
-        x = x.reshape(length, batch, k, own, n) if order is not None else x.reshape(length, batch, own, n)
+        x = (
+            x.reshape(length, batch, k, own, n)
+            if order is not None
+            else x.reshape(length, batch, own, n)
+        )
         x = read(x, order, shared=order is None)
         return x.expand(-1, -1, -1, groups, -1).reshape(length, batch * k * groups, n)
 

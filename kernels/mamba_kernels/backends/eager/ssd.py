@@ -162,9 +162,7 @@ class _Decays:
 def _decays(chunks: _Chunks) -> _Decays:
     log = torch.cumsum(_double(chunks.dt) * _double(chunks.A)[:, None, None], 2).flatten(0, 1)
     dtype, end = chunks.x.dtype, log[:, -1:]
-    return _Decays(
-        log, log.exp().to(dtype), (end - log).exp().to(dtype), end[:, 0].exp().to(dtype)
-    )
+    return _Decays(log, log.exp().to(dtype), (end - log).exp().to(dtype), end[:, 0].exp().to(dtype))
 
 
 def _entering_states(chunks: _Chunks, decays: _Decays, plan: _Plan) -> tuple[Tensor, Tensor]:

@@ -37,7 +37,10 @@ def recompute(
             return [None] * len(needs)
         grads = iter(
             torch.autograd.grad(
-                [value for value, _ in pairs], wanted, [grad for _, grad in pairs], allow_unused=True
+                [value for value, _ in pairs],
+                wanted,
+                [grad for _, grad in pairs],
+                allow_unused=True,
             )
         )
     return [next(grads) if need else None for need in needs]

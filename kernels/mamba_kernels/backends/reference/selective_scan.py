@@ -68,11 +68,11 @@ def _scan(
             strict=True,
         )
     )
+    rows = batch if cu_seqlens is None else len(bounds)
     if initial_state is None:
-        rows = batch if cu_seqlens is None else len(bounds)
         initial = A.new_zeros(rows, paths, *A.shape[-2:])
     else:
-        initial = initial_state.to(state_dtype).reshape(-1, paths, *A.shape[-2:])
+        initial = initial_state.to(state_dtype).reshape(rows, paths, *A.shape[-2:])
     outputs, last = [], []
     for sequence, (start, end) in enumerate(bounds):
         h = initial if cu_seqlens is None else initial[sequence : sequence + 1]

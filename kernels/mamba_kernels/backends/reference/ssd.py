@@ -66,14 +66,17 @@ def _scan(
     rows = batch if cu_seqlens is None else len(bounds)
     initial = x_.new_zeros(rows, paths, heads, p, n)
     if initial_states is not None:
-        given = initial_states.to(dtype).reshape(-1, paths, heads, p, n)
+        given = initial_states.to(dtype).reshape(initial_states.shape[0], paths, heads, p, n)
         initial = given if segments is None else initial.index_put((segments.first,), given)
     steps = list(zip(*(t.unbind(0) for t in (decay, dt_, x_, B_, C_)), strict=True))
     outputs, last = [], []
     for sequence, (start, end) in enumerate(bounds):
         h = initial if cu_seqlens is None else initial[sequence : sequence + 1]
         for decay_t, dt_t, x_t, B_t, C_t in steps[start:end]:
-            h = decay_t[..., None, None] * h + (dt_t[..., None] * x_t)[..., None] * B_t[..., None, :]
+            h = (
+                decay_t[..., None, None] * h
+                + (dt_t[..., None] * x_t)[..., None] * B_t[..., None, :]
+            )
             outputs.append((h * C_t[..., None, :]).sum(-1))
         last.append(h)
     y = torch.stack(outputs) if outputs else torch.zeros_like(x_)

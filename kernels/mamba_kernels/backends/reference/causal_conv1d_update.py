@@ -1,0 +1,27 @@
+"""The next outputs of a causal convolution."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mamba_kernels.backends.layout import working_dtype
+
+
+def update(
+    x: Tensor, conv_state: Tensor, weight: Tensor, bias: Tensor | None, activation: str
+) -> Tensor:
+    """The outputs; ``conv_state`` is moved on in place."""
+    dtype = working_dtype(x, conv_state, weight)
+    width, kept = weight.shape[-1], conv_state.shape[-1]
+    new = x[..., None] if x.dim() == 2 else x
+    window = torch.cat([conv_state.to(dtype), new.to(dtype)], -1)
+    past = window[..., kept - (width - 1) :]
+    y = (past.unfold(-1, width, 1) * weight.to(dtype)[:, None]).sum(-1)
+    if bias is not None:
+        y = y + bias.to(dtype)[:, None]
+    if activation == "silu":
+        y = F.silu(y)
+    conv_state.copy_(window[..., window.shape[-1] - kept :])
+    return y.reshape(x.shape).to(x.dtype)

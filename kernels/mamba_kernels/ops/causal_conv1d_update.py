@@ -1,0 +1,63 @@
+"""One or several steps of the causal convolution, for decoding."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from mamba_kernels import backends
+from mamba_kernels.ops import _checks as check
+from mamba_kernels.ops._library import define_update
+from mamba_kernels.ops.causal_conv1d import check_activation
+
+
+def _fake(x: Tensor, conv_state: Tensor, *rest: object) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+_op = define_update(
+    "causal_conv1d_update",
+    "Tensor x, Tensor(a!) conv_state, Tensor weight, Tensor? bias, str activation",
+    _fake,
+    instead="causal_conv1d",
+)
+
+
+def causal_conv1d_update(
+    x: Tensor,
+    conv_state: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    activation: str | None = None,
+) -> Tensor:
+    """The next outputs of :func:`causal_conv1d`, and ``conv_state`` moved on in place.
+
+    Layout of the ``causal_conv1d`` package. Summed in float32 (float64 for double inputs). Has no
+    gradient: asking for one is an error.
+
+    :param x: next inputs, ``(B, D)`` or ``(B, D, T)``.
+    :param conv_state: the last inputs before them, ``(B, D, W - 1)`` or longer, newest last;
+        changed in place.
+    :param weight: ``(D, W)``; the last column weighs the current token.
+    :param bias: ``(D,)``.
+    :param activation: None, ``"silu"`` or ``"swish"`` (the same).
+    :returns: a tensor like ``x``.
+    :raises ValueError, TypeError: for shapes, dtypes or devices that do not fit.
+    """
+    op = "causal_conv1d_update"
+    given = {"x": x, "conv_state": conv_state, "weight": weight, "bias": bias}
+    check.tensors(op, given, optional=("bias",), real=True)
+    if x.dim() not in (2, 3):
+        raise ValueError(f"{op}: x must have shape (B, D) or (B, D, T), got {tuple(x.shape)}")
+    batch, channels = x.shape[:2]
+    check.shape(op, "weight", weight, (channels, "W"))
+    check.shape(op, "bias", bias, (channels,))
+    check.shape(op, "conv_state", conv_state, (batch, channels, "W - 1 or more"))
+    width = weight.shape[-1]
+    if width < 1 or conv_state.shape[-1] < width - 1:
+        raise ValueError(
+            f"{op}: a kernel of width {width} needs its last {width - 1} inputs, conv_state holds "
+            f"{conv_state.shape[-1]}"
+        )
+    act = check_activation(op, activation)
+    backend = backends.choose(op, x.device.type, x.dtype, ())
+    return _op(x, conv_state, weight, bias, act, backend)

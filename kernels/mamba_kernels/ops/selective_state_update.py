@@ -1,0 +1,84 @@
+"""One step of the selective scan or of SSD, for decoding."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from mamba_kernels import backends
+from mamba_kernels.ops import _checks as check
+from mamba_kernels.ops._library import define_update
+
+
+def _fake(state: Tensor, x: Tensor, *rest: object) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+_op = define_update(
+    "selective_state_update",
+    "Tensor(a!) state, Tensor x, Tensor dt, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? z, "
+    "Tensor? dt_bias, bool dt_softplus, Tensor? state_batch_indices",
+    _fake,
+    instead="selective_scan or ssd",
+)
+
+
+def selective_state_update(
+    state: Tensor,
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    z: Tensor | None = None,
+    dt_bias: Tensor | None = None,
+    dt_softplus: bool = False,
+    state_batch_indices: Tensor | None = None,
+) -> Tensor:
+    """``state = exp(dt A) state + dt x B`` in place; returns ``state C + D x``, times SiLU(z).
+
+    Layout of ``mamba_ssm``. Computed in float32 (float64 for double inputs), whatever the dtypes.
+    Has no gradient: asking for one is an error.
+
+    :param state: ``(B, D, N)``, or ``(B, H, P, N)`` with heads; changed in place.
+    :param x: ``(B, D)`` or ``(B, H, P)``.
+    :param dt: step sizes, shaped like ``x``, before bias and softplus.
+    :param A: ``(D, N)`` or ``(H, P, N)``, real.
+    :param B: ``(B, N)``, or ``(B, G, N)`` for G groups of channels or heads.
+    :param C: like B.
+    :param D: ``(D,)`` or ``(H, P)``.
+    :param z: gate, shaped like ``x``.
+    :param dt_bias: ``(D,)`` or ``(H, P)``.
+    :param dt_softplus: whether softplus follows the bias.
+    :param state_batch_indices: int ``(B,)``: row of ``state`` of each batch item, no row twice;
+        ``state`` may then have any number of rows.
+    :returns: a tensor like ``x``.
+    :raises ValueError, TypeError: for shapes, dtypes or devices that do not fit.
+    """
+    op = "selective_state_update"
+    given = {"state": state, "x": x, "dt": dt, "A": A, "B": B, "C": C}
+    given |= {"D": D, "z": z, "dt_bias": dt_bias}
+    check.tensors(op, given, optional=("D", "z", "dt_bias"), real=True)
+    if x.dim() not in (2, 3):
+        raise ValueError(f"{op}: x must have shape (B, D) or (B, H, P), got {tuple(x.shape)}")
+    batch, channels = x.shape[0], x.shape[1:]
+    n = A.shape[-1] if A.dim() else 0
+    rows: int | str = batch
+    if state_batch_indices is not None:
+        check.indices(op, "state_batch_indices", state_batch_indices, batch, x.device)
+        rows = "rows"
+    check.shape(op, "A", A, (*channels, n))
+    check.shape(op, "state", state, (rows, *channels, n))
+    for name, value in (("dt", dt), ("z", z)):
+        check.shape(op, name, value, x.shape)
+    for name, value in (("D", D), ("dt_bias", dt_bias)):
+        check.shape(op, name, value, channels)
+    for name, value in (("B", B), ("C", C)):
+        check.shape(op, name, value, (batch, n), (batch, "G", n))
+        if value.dim() == 3 and (value.shape[1] < 1 or channels[0] % value.shape[1]):
+            raise ValueError(
+                f"{op}: {name} has {value.shape[1]} groups, which do not divide {channels[0]} "
+                f"{'heads' if len(channels) == 2 else 'channels'}"
+            )
+    backend = backends.choose(op, x.device.type, x.dtype, ())
+    return _op(state, x, dt, A, B, C, D, z, dt_bias, dt_softplus, state_batch_indices, backend)
