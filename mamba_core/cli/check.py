@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,9 +12,6 @@ from mamba_core.cli.device import check_device
 from mamba_core.cli.errors import CommandError
 from mamba_core.cli.extra import single
 from mamba_core.cli.output import print_json
-
-if TYPE_CHECKING:
-    from mamba_core.testing import CheckReport
 
 
 def app(arguments: Sequence[str]) -> typer.Typer:

@@ -18,12 +18,13 @@ def app(arguments: Sequence[str]) -> typer.Typer:
 
 def run(
     target: Annotated[
-        str, typer.Argument(help="A saved model's folder, or a task id for its default weights.")
+        str,
+        typer.Argument(
+            metavar="TARGET", help="A saved model's folder, or a task id for its default weights."
+        ),
     ],
     fields: dict[str, dict[str, Any]],
-    split: Annotated[
-        str, typer.Option(help="Which part of the data: train, val or test.")
-    ] = "test",
+    split: Annotated[str, typer.Option(help="Part of the data: train, val, test.")] = "test",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a trained model; `mamba-core eval TARGET --help` shows the data's flags."""

@@ -186,11 +186,13 @@ def with_role_flags(command: Callable[..., None], roles: Sequence[Role]) -> Call
 
 
 def _option(name: str, role: Role, field: Field) -> inspect.Parameter:
+    from rich.markup import escape  # typer prints help as markup, where [x] is a tag
+
     default = "required" if field.default is ... else f"default: {json.dumps(field.default)}"
     option = typer.Option(
         role.flag(field),
         metavar=field.type,
-        help=f"{field.help} [{default}]".strip(),
+        help=escape(f"{field.help} ({default})".strip()),
         rich_help_panel=f"Fields of {role.name}",
         show_default=False,
     )

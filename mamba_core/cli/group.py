@@ -39,7 +39,7 @@ class LazyGroup(TyperGroup):
         for name, (_, text) in COMMANDS.items():
             self.commands[name] = TyperCommand(name, help=text, callback=None)
 
-    def resolve_command(self, ctx: typer.Context, args: list[str]) -> tuple:
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple:
         """Replace the stub of the command called by the command itself."""
         self._apply_globals(ctx.params)
         name = args[0]

@@ -25,7 +25,7 @@ def app(arguments: Sequence[str]) -> typer.Typer:
 
 
 def run(
-    task: Annotated[str, typer.Argument(help="A task id, for instance audio-sep.")],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="A task id, for instance audio-sep.")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show one task: card, inputs and outputs, fields of its configs, presets."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -117,11 +118,16 @@ def _text(value: object) -> str:
 
 
 def _nothing(domain: str | None) -> str:
-    import sys
+
+    from mamba_core import registry
 
     if domain is not None:
         domains = ", ".join(sorted({offer.spec.domain for offer in _offers("tasks")}))
         return f"No task of domain '{domain}'. Installed domains: {domains or 'none'}."
+    broken = [plugin for plugin in registry.plugins() if plugin.status != "ok"]
+    if broken:
+        names = ", ".join(plugin.name for plugin in broken)
+        return f"No task: of the installed plugins, none loads ({names}). See `mamba-core plugins`."
     return (
         "No task is installed. Each domain is a plugin, for instance:\n"
         f"  {sys.executable} -m pip install mamba-audio"

@@ -21,9 +21,12 @@ def app(arguments: Sequence[str]) -> typer.Typer:
 
 def run(
     target: Annotated[
-        str, typer.Argument(help="A task id for its weights, or a saved model's folder.")
+        str,
+        typer.Argument(
+            metavar="TARGET", help="A task id for its weights, or a saved model's folder."
+        ),
     ],
-    inputs: Annotated[list[Path], typer.Argument(help="Files to read.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="FILES...", help="Files to read.")],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     fields: dict[str, dict[str, Any]],
     weights: Annotated[str, typer.Option(help="Which of the task's weights.")] = "default",

@@ -18,7 +18,9 @@ def app(arguments: Sequence[str]) -> typer.Typer:
 
 
 def run(
-    task: Annotated[str, typer.Argument(help="A task id; its fields become flags (see below).")],
+    task: Annotated[
+        str, typer.Argument(metavar="TASK", help="A task id; its fields become flags (see below).")
+    ],
     fields: dict[str, dict[str, Any]],
     preset: Annotated[
         str | None, typer.Option(help="A preset of the task; see `mamba-core info TASK`.")

@@ -8,9 +8,9 @@ In a plugin's tests::
     def test_conformance(check):
         check()
 
-and in its ``conftest.py``, for the fixtures ``isolated_registry`` and ``make_plugin``::
-
-    pytest_plugins = ["mamba_core.testing.plugin"]
+and, for the fixtures ``isolated_registry`` and ``make_plugin``, either
+``pytest_plugins = ["mamba_core.testing.plugin"]`` in the top-level ``conftest.py`` or
+``-p mamba_core.testing.plugin`` among pytest's ``addopts``.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mamba_core.testing.checks import CHECKS
 from mamba_core.testing.report import validate_expected
-from mamba_core.testing.subject import Check, Skip, TaskUnderTest
+from mamba_core.testing.subject import Check, Skip, TaskUnderTest, one_thread
 
 if TYPE_CHECKING:
     import pytest
@@ -29,7 +29,8 @@ class BoundCheck:
         import pytest
 
         try:
-            self.item.run(self.subject)
+            with one_thread():
+                self.item.run(self.subject)
         except Skip as skip:
             pytest.skip(str(skip))
 

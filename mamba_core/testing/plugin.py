@@ -1,4 +1,4 @@
-"""Fixtures for plugin authors, by ``pytest_plugins = ["mamba_core.testing.plugin"]``.
+"""Fixtures for plugin authors: ``pytest -p mamba_core.testing.plugin``.
 
 Opt-in: an entry point would load this into every pytest run of the environment.
 """

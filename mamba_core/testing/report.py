@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from mamba_core.testing.checks import CHECKS, MANDATORY
-from mamba_core.testing.subject import Check, Skip, TaskUnderTest
+from mamba_core.testing.subject import Check, Skip, TaskUnderTest, one_thread
 
 Outcome = Literal["passed", "failed", "skipped", "expected"]
 
@@ -100,7 +100,8 @@ def run_check(item: Check, subject: TaskUnderTest, reason: str | None) -> CheckR
     outcome: Outcome = "passed"
     message = ""
     try:
-        item.run(subject)
+        with one_thread():
+            item.run(subject)
     except Skip as skip:
         outcome, message = "skipped", str(skip)
     except AssertionError as error:

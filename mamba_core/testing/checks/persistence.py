@@ -66,9 +66,7 @@ def moves_device_and_dtype(subject: TaskUnderTest) -> None:
         double = subject.forward(model.double(), {k: _double(v) for k, v in batch.items()})
     for name, value in double.items():
         if value.is_floating_point():
-            assert value.dtype == torch.float64, (
-                f"output '{name}' of a float64 model: {value.dtype}"
-            )
+            assert value.dtype == torch.float64, f"'{name}' of a float64 model: {value.dtype}"
             moved = (value - single[name]).abs().max()
             assert torch.allclose(value.float(), single[name], rtol=RTOL, atol=ATOL), (
                 f"output '{name}' differs by {moved:.3g} between float32 and float64"
