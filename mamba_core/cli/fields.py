@@ -66,12 +66,12 @@ def _leaves(
             inner = default if isinstance(default, Mapping) else {}
             yield from _leaves(node, shared, (*path, name), inner)
             continue
-        for part in node.get("anyOf", ()):
-            # "a config or null": its fields get flags too, and giving one makes the config
-            yield from _leaves(_deref(part, shared), shared, (*path, name), {})
         text, types = _describe(node, shared)
         help_text = inspect.cleandoc(raw.get("description", node.get("description", "")))
         yield Field((*path, name), text, types, default, help_text.replace("\n", " "))
+        for part in node.get("anyOf", ()):
+            # "a config or null": its fields get flags too, and giving one makes the config
+            yield from _leaves(_deref(part, shared), shared, (*path, name), {})
 
 
 def _deref(node: Mapping[str, Any], shared: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -42,21 +43,34 @@ def examine(timeout: float) -> list[Finding]:
     """
     from mamba_core.cli.doctor import kernels, libraries, machine, plugins
 
-    return [
-        *machine.python(),
-        *machine.torch(),
-        *machine.devices(),
-        *machine.variables(),
-        *machine.cache(),
-        *machine.shadows(),
-        *plugins.imports(timeout),  # before the next: it blocks plugins that hang
-        *plugins.loaded(),
-        *plugins.conflicts(),
-        *libraries.domain_libraries(),
-        *kernels.backends(),
-        *kernels.self_test(),
-        *plugins.own_checks(),
-    ]
+    looks: tuple[Callable[[], Iterable[Finding]], ...] = (
+        machine.python,
+        machine.torch,
+        machine.devices,
+        machine.variables,
+        machine.cache,
+        machine.shadows,
+        partial(plugins.imports, timeout),  # before the next: it blocks plugins that hang
+        plugins.loaded,
+        plugins.conflicts,
+        libraries.domain_libraries,
+        kernels.backends,
+        kernels.self_test,
+        plugins.own_checks,
+    )
+    return [finding for look in looks for finding in _safely(look)]
+
+
+def _safely(look: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """A doctor that faints at the first wound helps nobody: report it and look on."""
+    found: list[Finding] = []
+    try:
+        found.extend(look())
+    except Exception as error:
+        text = f"looking further failed: {type(error).__name__}: {error}"
+        fix = "upgrade mamba-core, and report this if it stays"
+        found.append(Finding(found[-1].area if found else "Doctor", "problem", text, fix))
+    return found
 
 
 def _print(findings: Sequence[Finding]) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mamba_core.cli.doctor.finding import Finding, pip_install
+from mamba_registry.suggest import suggest
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +26,11 @@ def backends() -> Iterator[Finding]:
         text = f"mamba_kernels does not import: {str(error) or type(error).__name__}"
         yield Finding("Kernels", "problem", text, pip_install("--force-reinstall mamba-core"))
         return
+    names = [str(row["name"]) for row in _rows("cpu")]
+    forced = os.environ.get(FORCE)
+    if forced and forced not in names:
+        text = f"{FORCE}={forced}: no such backend.{suggest(forced, names)}"
+        yield Finding("Kernels", "problem", text, f"unset {FORCE}, or one of {', '.join(names)}")
     for device in _devices():
         for row in _rows(device):
             can, reasons = row["ops"], row["reasons"]

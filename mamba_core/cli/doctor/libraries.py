@@ -13,16 +13,17 @@ from mamba_core.cli.doctor.finding import Finding, pip_install
 USUAL = ("lightning", "torchaudio", "torchmetrics", "torchvision", "torch_geometric")
 """Looked at whenever they are installed; a broken one breaks others that import it."""
 TIMEOUT_S = 120.0
-_PROBE = """
+_ANSWER = "mamba-core-doctor:"
+"""Before each line that is ours: libraries may print while they are imported."""
+_PROBE = f"""
 import importlib, json, sys
 for name in sys.argv[1:]:
-    print(json.dumps([name, None]), flush=True)
     try:
         module = importlib.import_module(name)
         answer = [True, str(getattr(module, "__version__", ""))]
     except BaseException as error:
-        answer = [False, f"{type(error).__name__}: {error}"]
-    print(json.dumps([name, answer]), flush=True)
+        answer = [False, type(error).__name__ + ": " + str(error)]
+    print("{_ANSWER}" + json.dumps([name, *answer]), flush=True)
 """
 
 
@@ -61,16 +62,16 @@ def try_imports(names: Sequence[str]) -> Iterator[tuple[str, bool, str]]:
     rest = list(names)
     while rest:
         answers, reason = _run(rest)
-        for name, answer in answers.items():
-            if answer is not None:
-                yield name, bool(answer[0]), str(answer[1])
-                rest.remove(name)
+        for name, works, text in answers:
+            yield name, works, text
+            rest.remove(name)
         if rest:
             yield rest[0], False, f"importing it ends Python ({reason})"
             rest.pop(0)
 
 
-def _run(names: Sequence[str]) -> tuple[dict[str, list | None], str]:
+def _run(names: Sequence[str]) -> tuple[list[tuple[str, bool, str]], str]:
+    """Return the answers that came, and why there are no more."""
     command = [sys.executable, "-P", "-c", _PROBE, *names]
     try:
         done = subprocess.run(
@@ -81,12 +82,8 @@ def _run(names: Sequence[str]) -> tuple[dict[str, list | None], str]:
         raw = error.stdout or b""
         output = raw.decode() if isinstance(raw, bytes) else raw
         reason = f"no answer in {TIMEOUT_S:.0f} s"
-    answers: dict[str, list | None] = {}
-    for line in output.splitlines():
-        if line.startswith("["):  # libraries may print on import
-            name, answer = json.loads(line)
-            answers[name] = answer
-    return answers, reason
+    lines = [line for line in output.splitlines() if line.startswith(_ANSWER)]
+    return [tuple(json.loads(line.removeprefix(_ANSWER))) for line in lines], reason
 
 
 def fix_for(name: str, error: str) -> str:

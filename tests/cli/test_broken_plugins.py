@@ -1,0 +1,64 @@
+"""A broken plugin never breaks a command that does not need it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mamba_core.testing.plugin import write_plugin
+
+BROKEN = {
+    "syntax": "def f(:\n",
+    "missing": "import does_not_exist\n",
+    "leaves": "import sys\nsys.exit(3)\n",
+    "future": "__mamba_api__ = (9, 0)\n",
+    "badhook": (
+        "from mamba_registry import hookimpl\n@hookimpl\ndef mamba_tasks():\n    return [42]\n"
+    ),
+}
+
+
+@pytest.fixture
+def broken(site):
+    """Every kind of broken plugin beside the working one."""
+    for name, source in BROKEN.items():
+        write_plugin(site, source, module=f"acme_{name}", name=name)
+
+
+@pytest.mark.usefixtures("broken")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        ["list"],
+        ["plugins"],
+        ["info", "acme/toy-cls"],
+        ["train", "acme/toy-cls", "--help"],
+        ["new-plugin", "acme-new", "--task", "acme/toy-new"],
+    ],
+)
+def test_other_commands_work(cli, words):
+    done = cli(*words)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # nobody wants a warning with every command
+
+
+@pytest.mark.usefixtures("broken")
+def test_plugins_says_why(cli):
+    rows = {row["name"]: row for row in json.loads(cli("plugins", "--json").stdout)}
+    assert rows["toy"]["status"] == "ok"
+    assert rows["future"]["status"] == "incompatible"
+    assert "SyntaxError" in rows["syntax"]["error"]
+    assert "does_not_exist" in rows["missing"]["error"]
+    assert "SystemExit" in rows["leaves"]["error"]
+    assert "42" in rows["badhook"]["error"]
+
+
+@pytest.mark.usefixtures("broken")
+def test_name_error_tells_the_causes(cli):
+    done = cli("info", "acme/missing-task")
+    assert done.returncode == 1
+    assert "does_not_exist" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,146 @@
+"""Configs as flags."""
+
+from __future__ import annotations
+
+import importlib
+import json
+
+import pytest
+
+from mamba_core.cli import main
+from mamba_core.cli.errors import CommandError
+from mamba_core.cli.fields import (
+    Role,
+    config_fields,
+    find_target,
+    parse_value,
+    target_task,
+    with_role_flags,
+)
+
+
+@pytest.fixture
+def config(toy):
+    return importlib.import_module("acme_heavy").Config
+
+
+@pytest.fixture
+def by_name(config):
+    return {field.dotted: field for field in config_fields(config)}
+
+
+def test_nested_fields_and_help(by_name):
+    assert by_name["inner.size"].type == "int, >= 1"
+    assert by_name["inner.size"].help == "Channels inside."
+    assert by_name["norm"].type == "rms|layer"
+    assert by_name["rate"].type == "float or null"
+    assert by_name["extra.size"].path == ("extra", "size")
+
+
+def test_required_field_has_no_default(toy):
+    (root,) = config_fields(importlib.import_module("acme_heavy").Data)
+    assert root.default is ...
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("width", "8", 8),
+        ("width", "eight", "eight"),  # pydantic says what is wrong
+        ("norm", "layer", "layer"),
+        ("rate", "none", None),
+        ("rate", "3", 3),
+        ("rate", "1e-4", 1e-4),
+        ("sizes", "3,4", ["3", "4"]),
+        ("sizes", "[3, 4]", [3, 4]),
+        ("sizes", "3", [3]),
+        ("flag", "True", True),
+        ("extra", '{"size": 2}', {"size": 2}),
+    ],
+)
+def test_parse_value(by_name, name, text, value):
+    assert parse_value(by_name[name], text) == value
+
+
+def test_text_stays_text(toy):
+    (root,) = config_fields(importlib.import_module("acme_heavy").Data)
+    assert parse_value(root, "2024") == "2024"
+
+
+def run_with(config, words):
+    """Return the fields a command with the config's flags got."""
+    import typer
+
+    got = {}
+
+    def command(task: str, fields: dict, preset: str | None = None) -> None:
+        got.update(fields)
+
+    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    app.command()(with_role_flags(command, [Role("model", config_fields(config))]))
+    app(["x", *words], standalone_mode=False)
+    return got
+
+
+def test_flags_nest(config):
+    words = ["--model.inner.size", "6", "--model.norm=layer", "--model.extra.size", "3"]
+    expected = {"model": {"inner": {"size": 6}, "norm": "layer", "extra": {"size": 3}}}
+    assert run_with(config, words) == expected
+    assert run_with(config, []) == {"model": {}}
+
+
+def test_contradicting_flags(config):
+    with pytest.raises(CommandError, match="give one"):
+        run_with(config, ["--model.extra", "none", "--model.extra.size", "3"])
+
+
+@pytest.mark.parametrize(
+    ("words", "target"),
+    [
+        (["audio-sep", "--resume"], "audio-sep"),
+        (["--resume", "audio-sep"], "audio-sep"),
+        (["--preset", "tiny", "audio-sep"], "audio-sep"),
+        (["--preset=tiny", "audio-sep"], "audio-sep"),
+        (["--model.depth", "8"], None),
+        (["--help"], None),
+    ],
+)
+def test_find_target(words, target):
+    assert find_target(words, {"--resume"}) == target
+
+
+def test_target_is_a_task_or_a_folder(tmp_path):
+    assert target_task("audio-sep") == "audio-sep"
+    (tmp_path / "config.json").write_text(json.dumps({"task": "acme/toy-cls@1"}))
+    assert target_task(str(tmp_path)) == "acme/toy-cls@1"
+    with pytest.raises(CommandError, match="no such folder"):
+        target_task("./nowhere")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}"])
+def test_folder_with_a_broken_description(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(CommandError, match="no saved model's description"):
+        target_task(str(tmp_path))
+
+
+def test_folder_without_a_model(tmp_path):
+    with pytest.raises(CommandError, match=r"holds no config\.json"):
+        target_task(str(tmp_path))
+
+
+def test_help_shows_fields_with_defaults(capsys, toy, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    with pytest.raises(SystemExit):
+        main(["train", toy, "--help"])
+    out = capsys.readouterr().out
+    assert "--model.inner.size" in out
+    assert "Channels outside [B, L]. (default: 2)" in out
+    assert "Folder of the recordings. (required)" in out
+
+
+def test_misspelt_flag_is_answered(capsys, toy):
+    with pytest.raises(SystemExit) as leaving:
+        main(["train", toy, "--model.witdh", "3"])
+    assert leaving.value.code == 2
+    assert "--model.width" in capsys.readouterr().err
