@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -86,7 +85,7 @@ class TaskUnderTest:
     data: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the task's data config, for the checks that read real data."""
 
-    @cached_property
+    @property
     def spec(self) -> TaskSpec:
         """The task's record."""
         return registry.spec(self.task)
@@ -96,7 +95,7 @@ class TaskUnderTest:
         """The id with its version."""
         return self.spec.full_id
 
-    @cached_property
+    @property
     def config(self) -> Any:
         """The model config of the preset."""
         return registry.config(self.full_id, preset=self.preset)
