@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mamba_core.cli.fields import role_app
+from mamba_core.cli.flags import role_app
 from mamba_core.cli.output import print_json, print_table
 
 

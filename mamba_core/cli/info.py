@@ -12,7 +12,7 @@ import typer
 
 from mamba_core.cli.errors import explain
 from mamba_core.cli.extra import single
-from mamba_core.cli.fields import Role, spec_roles
+from mamba_core.cli.flags import ROLES, Role, model_role, spec_roles
 from mamba_core.cli.output import count_text, print_json, print_table
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def run(
         "default_preset": spec.default_preset,
         "weights": [_weights(item) for item in spec.weights],
         "fields": {
-            role.name: [_field(role, item) for item in role.fields] for role in spec_roles(spec)
+            role.name: [_field(role, item) for item in role.fields]
+            for role in (model_role(spec, []), *spec_roles(spec, ROLES[1:]))
         },
         "card": card_text(spec),
     }

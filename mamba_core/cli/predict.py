@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from mamba_core.cli.device import check_device
-from mamba_core.cli.fields import role_app
+from mamba_core.cli.flags import role_app
 from mamba_core.cli.output import plain, print_json
 
 

@@ -6,17 +6,12 @@ import importlib
 import json
 
 import pytest
+import typer
 
 from mamba_core.cli import main
 from mamba_core.cli.errors import CommandError
-from mamba_core.cli.fields import (
-    Role,
-    config_fields,
-    find_target,
-    parse_value,
-    target_task,
-    with_role_flags,
-)
+from mamba_core.cli.fields import config_fields, parse_value
+from mamba_core.cli.flags import Role, find_target, model_role, target_task, with_role_flags
 
 
 @pytest.fixture
@@ -69,15 +64,17 @@ def test_text_stays_text(toy):
 
 def run_with(config, words):
     """Return the fields a command with the config's flags got."""
-    import typer
+    return run_role(Role("model", config_fields(config)), words)
 
+
+def run_role(role, words):
     got = {}
 
     def command(task: str, fields: dict, preset: str | None = None) -> None:
         got.update(fields)
 
     app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    app.command()(with_role_flags(command, [Role("model", config_fields(config))]))
+    app.command()(with_role_flags(command, [role]))
     app(["x", *words], standalone_mode=False)
     return got
 
@@ -144,3 +141,32 @@ def test_misspelt_flag_is_answered(capsys, toy):
         main(["train", toy, "--model.witdh", "3"])
     assert leaving.value.code == 2
     assert "--model.width" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "mixer"),
+    [
+        ([], None),
+        (["--model.mixer", "mamba1"], "mamba1"),
+        (["--model.mixer.d_state", "8"], {"name": "mamba2", "headdim": 16, "d_state": 8}),
+        (["--model.mixer=mamba1", "--model.mixer.d_state=8"], {"name": "mamba1", "d_state": 8}),
+        (["--model.mixer", '{"name": "mamba1"}'], {"name": "mamba1"}),
+    ],
+)
+def test_mixer_fields(tmp_path, monkeypatch, words, mixer):
+    from mamba_core import registry
+    from mamba_core.cli.new_plugin import write_plugin
+
+    monkeypatch.syspath_prepend(str(write_plugin("acme-mixing", "acme/toy-mix", tmp_path)))
+    plugin = importlib.import_module("acme_mixing.plugin")
+    with registry.isolated(*plugin.mamba_tasks()):
+        role = model_role(registry.spec("acme/toy-mix"), words)
+        fields = run_role(role, words)["model"]
+        assert fields.get("mixer") == mixer
+        assert registry.config("acme/toy-mix", **fields)
+        depth = next(
+            leaf
+            for leaf in model_role(registry.spec("acme/toy-mix"), ["--preset", "tiny"]).fields
+            if leaf.dotted == "depth"
+        )
+        assert depth.default == 1  # the preset's, not the class's
