@@ -7,7 +7,9 @@ the plugins' light modules. Exit codes: 0 done, 1 a problem was found, 2 wrong u
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
 PROGRAM = "mamba-core"
 
@@ -21,12 +23,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from mamba_core.cli.group import make_group
 
     group = make_group()
-    try:
-        group.main(args=arguments, prog_name=PROGRAM)
-    except Exception as error:
-        if group.debug:
-            raise
-        from mamba_core.cli.errors import explain
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            group.main(args=arguments, prog_name=PROGRAM)
+        except Exception as error:
+            if group.debug:
+                raise
+            from mamba_core.cli.errors import explain
 
-        print(explain(error), file=sys.stderr)
-        sys.exit(1)
+            print(explain(error), file=sys.stderr)
+            sys.exit(1)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning without the line of code it came from, which says nothing to a user."""
+    print(f"Warning: {message}", file=file or sys.stderr)

@@ -24,7 +24,13 @@ from mamba_core.cli.mixer_fields import (
 if TYPE_CHECKING:
     from mamba_registry.specs import TaskSpec
 
-ROLES = ("model", "data", "train", "predict")
+_CONFIGS = {
+    "model": "config",
+    "data": "data_config",
+    "train": "train_config",
+    "predict": "predict_config",
+}
+ROLES = tuple(_CONFIGS)
 """A task's configs, and the prefixes of their flags."""
 
 
@@ -126,18 +132,12 @@ def spec_roles(spec: TaskSpec, names: Sequence[str] = ROLES) -> list[Role]:
     :param names: the roles wanted, of :data:`ROLES`.
     :raises MambaRegistryError: when the plugin's configs cannot be imported.
     """
-    from mamba_core import registry
+    from mamba_registry.tasks import load_ref
 
-    references = {
-        "model": spec.config,
-        "data": spec.data_config,
-        "train": spec.train_config,
-        "predict": spec.predict_config,
-    }
     return [
-        Role(name, config_fields(registry.resolve(references[name])))
+        Role(name, config_fields(load_ref(spec, _CONFIGS[name])))
         for name in names
-        if references[name] is not None
+        if getattr(spec, _CONFIGS[name]) is not None
     ]
 
 

@@ -10,6 +10,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from mamba_core.cli.errors import CommandError
+
 COMMANDS = {
     "list": ("mamba_core.cli.list", "Show the installed tasks, mixers or scan orders."),
     "info": ("mamba_core.cli.info", "Show one task: card, inputs, outputs, fields, presets."),
@@ -33,6 +35,8 @@ class LazyGroup(TyperGroup):
 
     debug = False
     """Set by ``--debug``: errors show their traceback."""
+    called = ""
+    """The command that runs."""
 
     def __init__(self, *args: Any, **attrs: Any) -> None:
         super().__init__(*args, **attrs)
@@ -42,7 +46,7 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple:
         """Replace the stub of the command called by the command itself."""
         self._apply_globals(ctx.params)
-        name = args[0]
+        name = self.called = args[0]
         if name in COMMANDS:
             module = importlib.import_module(COMMANDS[name][0])
             return name, _named(module.app(args[1:]), name), args[1:]
@@ -56,6 +60,18 @@ class LazyGroup(TyperGroup):
             for other, command in offered.items():
                 self.commands[other] = TyperCommand(other, help=command.help, callback=None)
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; a plugin that leaves Python while it is imported is an error."""
+        try:
+            return super().invoke(ctx)
+        except SystemExit as error:
+            if self.called not in COMMANDS:
+                raise  # a plugin's own command may leave as it likes
+            raise CommandError(
+                f"code of a plugin called sys.exit({error.code!r}) during `{self.called}`; "
+                "see `mamba-core doctor`"
+            ) from error
 
     def _apply_globals(self, given: dict[str, Any]) -> None:
         self.debug = bool(given.get("debug"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json as json_text
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -46,16 +47,33 @@ def run(
         "presets": presets(spec),
         "default_preset": spec.default_preset,
         "weights": [_weights(item) for item in spec.weights],
-        "fields": {
-            role.name: [_field(role, item) for item in role.fields]
-            for role in (model_role(spec, []), *spec_roles(spec, ROLES[1:]))
-        },
-        "card": card_text(spec),
+        "fields": {},
+        "card": None,
+        "problems": [],
     }
+    for name in ROLES:
+        with _noting(facts["problems"]):
+            roles = [model_role(spec, [])] if name == "model" else spec_roles(spec, [name])
+            facts["fields"] |= {r.name: [_field(r, item) for item in r.fields] for r in roles}
+    with _noting(facts["problems"]):
+        facts["card"] = card_text(spec)
     if json:
         print_json(facts)
     else:
         _print(facts)
+    if facts["problems"]:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _noting(problems: list[str]) -> Iterator[None]:
+    """Keep what goes wrong as text: what can be shown of a broken task is shown."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        text = explain(error).split("\n")[0]
+        if text not in problems:
+            problems.append(text)
 
 
 def missing_requirements(spec: TaskSpec) -> dict[str, str]:
@@ -79,7 +97,7 @@ def presets(spec: TaskSpec) -> dict[str, int | str]:
         try:
             with torch.device("meta"):
                 model = registry.build(spec.full_id, preset=name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             counts[name] = explain(error).split("\n")[0]
         else:
             counts[name] = sum(parameter.numel() for parameter in model.parameters())
@@ -134,6 +152,8 @@ def _print(facts: Mapping[str, Any]) -> None:
         print_table(("flag", "type", "default", "meaning"), [_field_row(item) for item in items])
     if facts["card"]:
         print(f"\n{facts['card']}")
+    for problem in facts["problems"]:
+        print(f"\nPROBLEM: {problem}")
 
 
 def _preset(facts: Mapping[str, Any], name: str) -> tuple[str, str]:

@@ -106,7 +106,7 @@ def run_check(item: Check, subject: TaskUnderTest, reason: str | None) -> CheckR
         outcome, message = "skipped", str(skip)
     except AssertionError as error:
         outcome, message = "failed", str(error)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plugin may leave while it is imported
         outcome, message = "failed", f"{type(error).__name__}: {error}"
     if reason is not None and outcome == "failed":
         outcome, message = "expected", f"{reason} ({message})"

@@ -62,3 +62,33 @@ def test_name_error_tells_the_causes(cli):
     assert done.returncode == 1
     assert "does_not_exist" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "cause"),
+    [
+        ("import does_not_exist\n", "does_not_exist"),
+        ("import sys\nsys.exit(0)\n", "SystemExit"),
+        ("def f(:\n", "SyntaxError"),
+    ],
+)
+def test_broken_heavy_part(cli, site, source, cause):
+    """What a record says is shown when what it names cannot be imported."""
+    (site / "acme_heavy.py").write_text(source)
+    done = cli("info", "acme/toy-cls")
+    assert done.returncode == 1
+    assert "float[batch, 3]" in done.stdout
+    assert cause in done.stdout
+    done = cli("train", "acme/toy-cls", "--help")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith(("DependencyMissingError", "SyntaxError", "Error: code of"))
+
+
+def test_misspelt_block_is_one_plain_warning(cli):
+    done = cli("list", MAMBA_PLUGINS_BLOCK="toi")
+    assert done.returncode == 0
+    assert done.stderr == (
+        "Warning: MAMBA_PLUGINS_BLOCK names 'toi', which is no installed plugin. "
+        "Did you mean 'toy'?\n"
+    )
