@@ -39,26 +39,38 @@ def config_fields(config: type, defaults: Mapping[str, Any] | None = None) -> li
     from pydantic import TypeAdapter
 
     schema = TypeAdapter(config).json_schema()
-    return list(_leaves(schema, schema.get("$defs", {}), (), defaults or {}))
+    shared = schema.get("$defs", {})
+    return list(_leaves(_deref(schema, shared), shared, (), defaults or {}, ()))
 
 
 def _leaves(
-    schema: Mapping[str, Any], shared: Mapping[str, Any], path: tuple[str, ...], given: Mapping
+    schema: Mapping[str, Any],
+    shared: Mapping[str, Any],
+    path: tuple[str, ...],
+    given: Mapping,
+    trail: tuple[str, ...],
 ) -> Iterable[Field]:
+    """Walk one object of a schema.
+
+    :param trail: the shared schemas on the way here; one that holds itself is not entered twice.
+    """
     required = schema.get("required", ())
     for name, raw in schema.get("properties", {}).items():
         node = _deref(raw, shared)
         default = given.get(name, raw.get("default", ... if name in required else None))
         if node.get("properties"):
             inner = default if isinstance(default, Mapping) else {}
-            yield from _leaves(node, shared, (*path, name), inner)
+            yield from _leaves(node, shared, (*path, name), inner, trail)
             continue
         text, types = _describe(node, shared)
         help_text = inspect.cleandoc(raw.get("description", node.get("description", "")))
         yield Field((*path, name), text, types, default, help_text.replace("\n", " "))
         for part in node.get("anyOf", ()):
             # "a config or null": its fields get flags too, and giving one makes the config
-            yield from _leaves(_deref(part, shared), shared, (*path, name), {})
+            reference = part.get("$ref", "")
+            if reference not in trail:
+                deeper = (*trail, reference) if reference else trail
+                yield from _leaves(_deref(part, shared), shared, (*path, name), {}, deeper)
 
 
 def _deref(node: Mapping[str, Any], shared: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -32,6 +32,16 @@ def test_nested_fields_and_help(by_name):
     assert by_name["extra.size"].path == ("extra", "size")
 
 
+def test_config_that_holds_itself(make_plugin):
+    source = (
+        "from __future__ import annotations\n"
+        "from pydantic.dataclasses import dataclass\n"
+        "@dataclass\nclass Tree:\n    size: int = 1\n    left: Tree | None = None\n"
+    )
+    tree = importlib.import_module(make_plugin(source, name="tree")).Tree
+    assert "left.size" in [leaf.dotted for leaf in config_fields(tree)]
+
+
 def test_required_field_has_no_default(toy):
     (root,) = config_fields(importlib.import_module("acme_heavy").Data)
     assert root.default is ...
