@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,21 @@ def test_misspelt_variable(monkeypatch):
     (found,) = problems(machine.variables())
     assert "Did you mean 'MAMBA_OFFLINE'?" in found.text
     assert found.fix == "unset MAMBA_OFLINE"
+
+
+def test_every_variable_that_is_read_is_known():
+    """A variable the doctor does not know would be called a mistake."""
+    import re
+
+    import mamba_core
+    import mamba_kernels
+    import mamba_registry
+
+    used = set()
+    for package in (mamba_core, mamba_kernels, mamba_registry):
+        for file in Path(package.__file__).parent.rglob("*.py"):
+            used |= set(re.findall(r"[\"'`](MAMBA_[A-Z_]+)[\"'`]", file.read_text()))
+    assert used <= {*machine.VARIABLES, *machine._OTHERS}
 
 
 def test_cache_that_cannot_be_written(monkeypatch, tmp_path):
