@@ -1,0 +1,83 @@
+"""What ``train``, ``eval`` and ``predict`` hand to the functions they stand for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import mamba_core
+from mamba_core.cli import main
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Stand-ins for the three functions, and what each was called with."""
+    seen = {}
+
+    def train(task, **given):
+        seen["train"] = (task, given)
+        return SimpleNamespace(score=0.75, folder=given["out"])
+
+    def evaluate(target, **given):
+        seen["evaluate"] = (target, given)
+        return SimpleNamespace(metrics={"accuracy": 0.5})
+
+    def predict(target, inputs, out, **given):
+        seen["predict"] = (target, inputs, out, given)
+        return [{"file": Path("a.wav"), "outputs": [Path("a/1.wav")], "score": 0.123456}]
+
+    for function in (train, evaluate, predict):
+        # not setattr: it would look the old one up, which imports the trainer
+        monkeypatch.setitem(vars(mamba_core), function.__name__, function)
+    return seen
+
+
+def call(capsys, *words):
+    with pytest.raises(SystemExit) as leaving:
+        main(words)
+    captured = capsys.readouterr()
+    assert not leaving.value.code, captured.err
+    return captured.out
+
+
+def test_train(capsys, toy, calls):
+    out = call(
+        capsys, "train", toy, "--model.inner.size", "3", "--data.root", "7", "--preset", "tiny"
+    )
+    task, given = calls["train"]
+    assert task == toy
+    assert given == {
+        "preset": "tiny",
+        "out": Path("runs/acme-toy-cls"),
+        "resume": False,
+        "model": {"inner": {"size": 3}},
+        "data": {"root": "7"},
+    }
+    assert "0.75" in out
+
+
+def test_eval(capsys, toy, calls):
+    out = call(capsys, "eval", toy, "--split", "val", "--data.root", "here")
+    assert calls["evaluate"] == (toy, {"split": "val", "data": {"root": "here"}})
+    assert out.splitlines()[1].split() == ["accuracy", "0.5"]
+
+
+def test_eval_of_a_saved_model(capsys, toy, calls, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"task": f"{toy}@1"}))
+    call(capsys, "eval", str(tmp_path), "--data.root", "here")
+    assert calls["evaluate"][0] == str(tmp_path)
+
+
+def test_predict(capsys, toy, calls):
+    words = ["predict", toy, "a.wav", "b.wav", "--out", "there", "--overwrite", "--device", "cpu"]
+    out = call(capsys, *words)
+    target, inputs, folder, given = calls["predict"]
+    assert (target, inputs, folder) == (toy, [Path("a.wav"), Path("b.wav")], Path("there"))
+    assert given["overwrite"] is True
+    assert given["device"] == "cpu"
+    assert out == "file: a.wav  outputs: a/1.wav  score: 0.1235\n"
+    rows = json.loads(call(capsys, *words, "--json"))
+    assert rows[0]["outputs"] == ["a/1.wav"]
