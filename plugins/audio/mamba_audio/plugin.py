@@ -1,0 +1,48 @@
+"""What this plugin offers. Imports nothing heavy: heavy parts are named as "module:attribute"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mamba_registry import TaskSpec, hookimpl
+
+__mamba_api__ = (1, 0)
+
+
+@hookimpl
+def mamba_tasks() -> Iterable[TaskSpec]:
+    """Offer the tasks of this plugin."""
+    return [
+        TaskSpec(
+            id="audio-sep",
+            domain="audio",
+            summary="two or three voices of one recording, each on its own (8 kHz)",
+            config="mamba_audio.separation.config:SeparatorConfig",
+            builder="mamba_audio.separation.model:Separator",
+            example="mamba_audio.separation.model:example",
+            data="mamba_audio.separation.data:SeparationDataset",
+            data_config="mamba_audio.separation.config:SeparationData",
+            loss="mamba_audio.separation.objective:loss",
+            metrics="mamba_audio.separation.metrics:metrics",
+            metric_names=("si_snri", "sdri", "share_below_0db"),
+            predictor="mamba_audio.separation.predict:FileSeparator",
+            predict_config="mamba_audio.separation.config:SeparatorPredict",
+            train_config="mamba_core.training:TrainConfig",
+            inputs={"mixture": "float[batch, samples]"},
+            outputs={"estimates": "float[batch, sources, samples]"},
+            presets=(
+                "tiny",
+                "libri8k_small",
+                "mamba_tasnet_xs",
+                "mamba_tasnet_s",
+                "mamba_tasnet_m",
+                "mamba_tasnet_l",
+            ),
+            preset_fields="mamba_audio.separation.presets:PRESETS",
+            default_preset="libri8k_small",
+            scan_orders=("bidirectional", "raster", "reverse"),
+            requires=("torchaudio", "soundfile"),
+            requires_data=("soundfile",),
+            card="mamba_audio:cards/audio-sep.md",
+        )
+    ]

@@ -1,0 +1,141 @@
+"""Typed configs of ``audio-sep``: the model, its data, its training and its use on files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from mamba_core.config import STRICT
+from mamba_core.mixers import Merge, MixerChoice
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SeparatorConfig:
+    """Everything the model is built from."""
+
+    sources: Annotated[int, Field(ge=2, le=3)] = 2
+    """Voices in the mixture."""
+    sample_rate: Annotated[int, Field(ge=1000)] = 8000
+    """Of the mixture, in Hz; the predictor resamples other files to it and back."""
+    filters: Annotated[int, Field(ge=1)] = 256
+    """Channels of the learned encoder and decoder."""
+    kernel_size: Annotated[int, Field(ge=2)] = 16
+    """Samples per encoder frame."""
+    stride: Annotated[int, Field(ge=1)] = 8
+    """Samples from frame to frame."""
+    d_model: Annotated[int, Field(ge=1)] = 256
+    """Channels of the tokens, one token per frame."""
+    depth: Annotated[int, Field(ge=1)] = 16
+    """Mixer layers."""
+    mixer: MixerChoice = MixerChoice("mamba1")
+    """A registered mixer and its fields."""
+    scan_order: str = "bidirectional"
+    """A registered order for one dimension; its paths are the directions of reading."""
+    merge: Merge = "mean"
+    """How the paths become one."""
+
+    @model_validator(mode="after")
+    def _frames_overlap(self) -> SeparatorConfig:
+        if self.stride > self.kernel_size:
+            raise ValueError(
+                f"stride = {self.stride} leaves samples between frames of kernel_size = "
+                f"{self.kernel_size} unread: choose a stride up to kernel_size"
+            )
+        return self
+
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Speakers:
+    """Mixtures made on the fly from recordings of single speakers."""
+
+    kind: Literal["speakers"] = "speakers"
+    """Which of the three forms of data this is."""
+    speakers: Path = Path(".")
+    """A csv file with columns ``speaker`` and ``files`` (paths separated by blanks), or a folder
+    with one sub-folder per speaker; relative to ``root``."""
+    items: Annotated[int, Field(ge=1)] = 2000
+    """Mixtures per epoch."""
+    seconds: Seconds = 2.0
+    """Length of a mixture; shorter recordings are padded with silence."""
+    level_db: Annotated[float, Field(ge=0)] = 5.0
+    """Sources differ in level by up to this, uniformly."""
+    speeds: tuple[Annotated[float, Field(gt=0.5, lt=2)], ...] = (1.0,)
+    """A source is played at one of these speeds; 0.95, 1, 1.05 is the usual augmentation."""
+    fresh: bool = True
+    """New mixtures in every epoch; False keeps those of the first."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LibriMix:
+    """A folder in LibriMix's layout: ``mix_clean/``, ``s1/``, ``s2/`` with files of equal names."""
+
+    kind: Literal["librimix"] = "librimix"
+    """Which of the three forms of data this is."""
+    folder: Path
+    """Holds those sub-folders; relative to ``root``."""
+    mixture: str = "mix_clean"
+    """Name of the mixtures' sub-folder."""
+    seconds: Seconds | None = None
+    """Length of a random cut; None takes whole files, which then train one by one."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Manifest:
+    """Frozen mixtures: a csv that names files, starts and gains, with hashes of the results."""
+
+    kind: Literal["manifest"] = "manifest"
+    """Which of the three forms of data this is."""
+    file: Path
+    """Columns ``id, speaker1, speaker2, file1, start1, gain1, file2, start2, gain2, sha256``;
+    relative to ``root``."""
+    seconds: Seconds = 4.0
+    """Length of every window."""
+    check: bool = True
+    """Compare each mixture (rounded to 16 bits) with its sha256."""
+
+
+SplitConfig = Annotated[Speakers | LibriMix | Manifest, Field(discriminator="kind")]
+"""One part of the data, in one of three forms."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SeparationData:
+    """Where mixtures come from; the defaults are the layout of ``libri8k``."""
+
+    root: Path
+    """Folder that relative paths start from."""
+    train: SplitConfig = Speakers(
+        speakers=Path("speakers_train.csv"), speeds=(0.9, 0.95, 1.0, 1.05, 1.1)
+    )
+    """To learn from."""
+    val: SplitConfig = Speakers(
+        speakers=Path("speakers_val.csv"), items=32, seconds=4.0, fresh=False
+    )
+    """To choose a model by."""
+    test: SplitConfig = Manifest(file=Path("test_mixtures.csv"))
+    """To report."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SeparatorPredict:
+    """How files are separated."""
+
+    chunk: Annotated[float, Field(ge=0.5)] = 10.0
+    """Seconds that are separated at once; memory grows with it, not with the file."""
+    overlap: Annotated[float, Field(ge=0.05, le=0.9)] = 0.25
+    """Part of a chunk that it shares with the next."""
+    channels: Literal["mono", "each", "first"] = "mono"
+    """``mono`` averages the channels first, ``each`` separates every one on its own, ``first``
+    reads the first only."""
+    keep_rate: bool = True
+    """Write at the file's own sample rate; False writes at the model's."""
+    format: Literal["wav", "flac"] = "wav"
+    """``wav`` holds 32-bit floats, ``flac`` 24-bit integers (values beyond full scale are cut)."""
+    stems: tuple[str, ...] = ()
+    """Names of the outputs, one per source; empty is s1, s2, ..."""
