@@ -12,6 +12,9 @@ from torchmetrics.functional.audio import signal_distortion_ratio
 
 from mamba_audio.separation.objective import best_pairing, paired, si_snr
 
+ROUNDING_DB = 1e-6
+"""The mixture itself must not count as worse than itself."""
+
 SDR_TAPS = 512
 """Length of the distortion filter that SDR allows (BSS Eval, Vincent et al., 2006)."""
 
@@ -110,7 +113,7 @@ class ShareBelowZero(_ItemMean):
 
     def values(self, estimates: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """1 for a failure, 0 else."""
-        return (si_snr_improvement(estimates, batch) < 0).float()
+        return (si_snr_improvement(estimates, batch) < -ROUNDING_DB).float()
 
 
 def metrics() -> dict[str, torchmetrics.Metric]:

@@ -106,7 +106,7 @@ class TrackOrder:
 
 
 def _best_order(score: Tensor) -> list[int]:
-    """The permutation with the largest sum of ``score[track, estimate]``; the first among equals."""
+    """The permutation with the largest sum of ``score[track, estimate]``, the first of equals."""
     count = len(score)
     options = permutations(range(count))
     return list(max(options, key=lambda p: sum(float(score[t, e]) for t, e in enumerate(p))))
@@ -147,8 +147,9 @@ def fit_levels(estimates: Tensor, mixture: Tensor) -> Tensor:
     :returns: like ``estimates``.
     """
     waves, target = estimates.double(), mixture.double()
+    waves = waves / (waves.square().sum(-1, keepdim=True).sqrt() + 1e-20)
     gram, aim = waves @ waves.T, waves @ target
-    ridge = 1e-9 * gram.trace() / len(waves) + 1e-30
+    ridge = 1e-9  # two estimates may be the same wave
     best, lowest = torch.zeros_like(aim), 0.0
     for chosen in map(list, _subsets(len(waves))):
         part = gram[chosen][:, chosen] + ridge * torch.eye(len(chosen), dtype=gram.dtype)

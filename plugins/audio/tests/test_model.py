@@ -1,0 +1,116 @@
+"""The separator: published sizes, shapes, levels, and what it learns."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mamba_audio.separation.objective import best_pairing, loss
+from mamba_core import registry
+from mamba_core.testing import parametrize_task_checks
+
+
+@parametrize_task_checks("audio-sep")
+def test_conformance(check):
+    check()
+
+
+@pytest.mark.parametrize(
+    ("preset", "parameters"),
+    [
+        ("mamba_tasnet_xs", 2_210_176),
+        ("mamba_tasnet_s", 7_926_528),
+        ("mamba_tasnet_m", 15_647_488),
+        ("mamba_tasnet_l", 58_951_168),
+        ("libri8k_small", 893_392),
+    ],
+)
+def test_parameter_counts(preset, parameters):
+    with torch.device("meta"):
+        model = registry.build("audio-sep", preset=preset)
+    assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize("samples", [1, 15, 16, 17, 160, 1001])
+def test_every_length_keeps_its_length(tiny, samples):
+    with torch.no_grad():
+        estimates = tiny(torch.randn(1, samples))["estimates"]
+    assert estimates.shape == (1, 2, samples)  # a batch of one keeps its axis
+
+
+def test_three_sources():
+    model = registry.build("audio-sep", preset="tiny", sources=3)
+    assert model(torch.randn(2, 400))["estimates"].shape == (2, 3, 400)
+
+
+def test_level_goes_through(tiny):
+    wave = torch.randn(1, 1600)
+    with torch.no_grad():
+        one, loud = tiny(wave)["estimates"], tiny(1000 * wave)["estimates"]
+        silent = tiny(torch.zeros(1, 1600))["estimates"]
+    torch.testing.assert_close(loud, 1000 * one, rtol=1e-4, atol=1e-3)
+    assert not silent.any()
+
+
+def test_a_loud_neighbour_changes_nothing(tiny):
+    wave = torch.randn(1, 1600)
+    with torch.no_grad():
+        alone = tiny(wave)["estimates"]
+        beside = tiny(torch.cat([wave, 100 * torch.randn(1, 1600)]))["estimates"][:1]
+    torch.testing.assert_close(alone, beside, rtol=1e-4, atol=1e-5)
+
+
+def test_a_reading_in_one_direction_sees_no_later_frame():
+    model = registry.build("audio-sep", preset="tiny", scan_order="raster").eval()
+    model = model.double()
+    wave = torch.randn(1, 1600, dtype=torch.float64)
+    changed = wave.clone()
+    changed[:, 800:] = -changed[:, 800:]  # the same level: the model's scale is the whole's
+    with torch.no_grad():
+        first, second = model(wave)["estimates"], model(changed)["estimates"]
+    torch.testing.assert_close(first[..., :768], second[..., :768], rtol=1e-9, atol=1e-12)
+    assert not torch.allclose(first[..., 800:], second[..., 800:])
+
+
+@pytest.mark.parametrize(
+    ("wave", "message"),
+    [(torch.zeros(400), r"shape \(400,\)"), (torch.zeros(1, 0), "at least one sample")],
+)
+def test_wrong_shapes_are_named(tiny, wave, message):
+    with pytest.raises(ValueError, match=message):
+        tiny(wave)
+
+
+def test_a_stride_beyond_the_kernel_is_refused():
+    with pytest.raises(registry.ConfigError, match="stride = 40"):
+        registry.config("audio-sep", preset="tiny", stride=40)
+
+
+def test_bf16_autocast_trains():
+    torch.manual_seed(0)
+    model = registry.build("audio-sep", preset="tiny")
+    batch = registry.example("audio-sep")
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for _ in range(5):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            outputs = model(batch["mixture"])
+        value = loss({"estimates": outputs["estimates"].float()}, batch)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        assert value.isfinite()
+
+
+@pytest.mark.slow
+def test_overfits_eight_mixtures():
+    torch.manual_seed(0)
+    model = registry.build("audio-sep", preset="tiny", filters=64, d_model=64)
+    batch = registry.example("audio-sep", batch_size=8)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss(model(batch["mixture"]), batch).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimizer.step()
+    best, _ = best_pairing(model(batch["mixture"])["estimates"], batch["sources"])
+    assert best.mean() > 8

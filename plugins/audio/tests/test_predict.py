@@ -1,0 +1,181 @@
+"""Files in, files out: lengths, rates, channels, errors, and nothing half-written."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+
+from mamba_audio.separation.config import SeparatorPredict
+from mamba_audio.separation.predict import FileSeparator
+
+
+class _Halves(torch.nn.Module):
+    """Gives half of the mixture to each source: what comes out must sum to what went in."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.calls = []
+
+    def forward(self, mixture):
+        self.calls.append(mixture.shape[-1])
+        return {"estimates": torch.stack([0.5 * mixture, 5 * mixture], dim=1)}
+
+
+@pytest.fixture
+def halves(tiny):
+    return _Halves(tiny.config)
+
+
+def _separator(model, **fields):
+    return FileSeparator(model, SeparatorPredict(**fields))
+
+
+def _tone(samples, rate):
+    time = np.arange(samples) / rate
+    return (0.3 * np.sin(2 * math.pi * 440 * time) * (1 + np.sin(7 * time))).astype(np.float32)
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 44100])
+@pytest.mark.parametrize("channels", ["mono", "each", "first"])
+def test_length_rate_level_round_trip(halves, tmp_path, rate, channels):
+    samples = int(3.3 * rate) + 7
+    wave = np.stack([_tone(samples, rate), 0.5 * _tone(samples, rate)])
+    sf.write(tmp_path / "a.wav", wave.T, rate, subtype="FLOAT")
+    separator = _separator(halves, chunk=1.0, channels=channels)
+    row = separator.separate_file(tmp_path / "a.wav", tmp_path / "out")
+    stems = [sf.read(path, always_2d=True) for path in row["outputs"]]
+    assert [out_rate for _, out_rate in stems] == [rate, rate]
+    expected = {"mono": wave.mean(0)[:, None], "each": wave.T, "first": wave[:1].T}[channels]
+    assert stems[0][0].shape == expected.shape
+    inner = slice(rate // 10, -rate // 10)  # resampling has nothing to lean on at the very ends
+    total = stems[0][0] + stems[1][0]
+    np.testing.assert_allclose(total[inner], expected[inner], atol=0.01)
+
+
+def test_the_model_s_own_rate_on_request(halves, tmp_path):
+    sf.write(tmp_path / "a.wav", _tone(44100 * 2 + 1, 44100), 44100)
+    separator = _separator(halves, chunk=1.0, keep_rate=False)
+    row = separator.separate_file(tmp_path / "a.wav", tmp_path)
+    info = sf.info(row["outputs"][0])
+    assert (info.samplerate, info.frames) == (8000, 16001)
+
+
+def test_file_equals_memory_and_repeats_byte_for_byte(tiny, tmp_path):
+    wave = _tone(30001, 8000)
+    sf.write(tmp_path / "a.wav", wave, 8000, subtype="FLOAT")
+    separator = _separator(tiny, chunk=1.0)
+    first = separator.separate_file(tmp_path / "a.wav", tmp_path / "one")["outputs"]
+    again = separator.separate_file(tmp_path / "a.wav", tmp_path / "two")["outputs"]
+    stems = separator.separate(wave, 8000)
+    for path, other, stem in zip(first, again, ("s1", "s2"), strict=True):
+        np.testing.assert_array_equal(sf.read(path, dtype="float32")[0], stems[stem])
+        assert sf.read(path)[0].tobytes() == sf.read(other)[0].tobytes()
+
+
+def test_chunks_do_not_grow_with_the_file(halves):
+    _separator(halves, chunk=1.0).separate(_tone(80_000, 8000), 8000)
+    assert max(halves.calls) == 8000
+    assert len(halves.calls) > 10
+
+
+def test_arrays_of_both_shapes(tiny):
+    separator = _separator(tiny, channels="each", stems=("anna", "ben"))
+    stereo = np.stack([_tone(9000, 8000)] * 2)
+    stems = separator.separate(stereo, 8000)
+    assert {name: stem.shape for name, stem in stems.items()} == {
+        "anna": (2, 9000),
+        "ben": (2, 9000),
+    }
+    assert _separator(tiny).separate(stereo[0], 8000)["s1"].shape == (9000,)
+
+
+def test_silence_gives_silence(tiny, tmp_path):
+    sf.write(tmp_path / "a.wav", np.zeros(16000), 8000)
+    row = _separator(tiny, chunk=0.5).separate_file(tmp_path / "a.wav", tmp_path)
+    assert row["silent"]
+    assert not sf.read(row["outputs"][0])[0].any()
+
+
+def test_flac_counts_what_it_cuts(halves, tmp_path):
+    sf.write(tmp_path / "a.wav", 8 * _tone(8000, 8000), 8000, subtype="FLOAT")
+    row = _separator(halves, format="flac").separate_file(tmp_path / "a.wav", tmp_path)
+    assert row["outputs"][0].endswith("a_s1.flac")
+    assert row["clipped"] > 0
+
+
+def _bad_files(tmp_path):
+    sf.write(tmp_path / "empty.wav", np.zeros(0), 8000)
+    sf.write(tmp_path / "short.wav", _tone(80, 8000), 8000)
+    broken = _tone(16000, 8000)
+    broken[12345] = np.nan
+    sf.write(tmp_path / "nan.wav", broken, 8000, subtype="FLOAT")
+    (tmp_path / "text.wav").write_text("no audio")
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("empty.wav", ValueError, "0 samples at 8000 Hz, at least 20 ms"),
+        ("short.wav", ValueError, "80 samples at 8000 Hz, at least 20 ms"),
+        ("nan.wav", ValueError, "NaN or infinity at sample 12345"),
+        ("text.wav", ValueError, "is no audio file"),
+        ("missing.wav", FileNotFoundError, "does not exist"),
+    ],
+)
+def test_bad_files_leave_nothing_behind(tiny, tmp_path, name, error, message):
+    _bad_files(tmp_path)
+    separator = _separator(tiny, chunk=0.5)
+    with pytest.raises(error, match=message):
+        separator.separate_file(tmp_path / name, tmp_path / "out")
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_existing_outputs_are_kept(tiny, tmp_path):
+    sf.write(tmp_path / "a.wav", _tone(8000, 8000), 8000)
+    (tmp_path / "a_s2.wav").write_text("mine")
+    separator = _separator(tiny)
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        separator.run([tmp_path / "a.wav"], tmp_path)
+    assert (tmp_path / "a_s2.wav").read_text() == "mine"
+    assert not (tmp_path / "a_s1.wav").exists()
+    separator.run([tmp_path / "a.wav"], tmp_path, overwrite=True)
+    assert sf.info(tmp_path / "a_s2.wav").frames == 8000
+
+
+def test_run_reports_progress_and_refuses_equal_names(tiny, tmp_path):
+    sf.write(tmp_path / "a.wav", _tone(20000, 8000), 8000)
+    seen = []
+    rows = _separator(tiny, chunk=1.0).run(
+        [tmp_path / "a.wav"], tmp_path / "out", progress=lambda *args: seen.append(args)
+    )
+    assert rows[0]["seconds"] == 2.5
+    assert seen[-1] == ("a.wav", 20000, 20000)
+    assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
+    with pytest.raises(ValueError, match="would both be written"):
+        _separator(tiny).run([tmp_path / "a.wav", tmp_path / "b" / "a.flac"], tmp_path)
+
+
+def test_wrong_arrays_and_stems(tiny):
+    with pytest.raises(ValueError, match=r"shape \(1, 1, 8\)"):
+        _separator(tiny).separate(np.zeros((1, 1, 8)), 8000)
+    with pytest.raises(ValueError, match="2 different names"):
+        _separator(tiny, stems=("a",))
+
+
+@pytest.mark.slow
+def test_memory_is_flat_in_the_length(halves, tmp_path):
+    resource = pytest.importorskip("resource")  # not on Windows
+    separator, peaks = _separator(halves, chunk=5.0), []
+    for minutes in (1, 60):
+        path = tmp_path / f"{minutes}.wav"
+        with sf.SoundFile(path, "w", 8000, 1) as file:
+            for _ in range(minutes):
+                file.write(_tone(60 * 8000, 8000))
+        separator.separate_file(path, tmp_path / "out")
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    assert peaks[1] - peaks[0] < 20_000  # KiB; an hour of one track alone is 115 MB
