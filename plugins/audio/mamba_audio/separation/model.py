@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -104,6 +106,7 @@ def example(
     base = 100.0 * 1.7 ** torch.arange(config.sources)[:, None]
     pitch = base * (1 + 0.2 * torch.rand(shape, generator=generator))
     phase = torch.rand(shape, generator=generator)
-    sources = 0.05 * sum(torch.sin(6.2832 * k * (pitch * time + phase)) / k for k in range(1, 6))
-    batch = {"mixture": sources.sum(1), "sources": sources}  # type: ignore[union-attr]
+    tones = [torch.sin(2 * math.pi * k * (pitch * time + phase)) / k for k in range(1, 6)]
+    sources = 0.05 * torch.stack(tones).sum(0)
+    batch = {"mixture": sources.sum(1), "sources": sources}
     return {name: value.to(device) for name, value in batch.items()}

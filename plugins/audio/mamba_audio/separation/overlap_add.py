@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain, combinations, permutations
+from itertools import permutations
 
 import torch
 from torch import Tensor
@@ -136,11 +136,10 @@ def _likeness(one: Tensor, other: Tensor) -> Tensor:
 
 
 def fit_levels(estimates: Tensor, mixture: Tensor) -> Tensor:
-    """Scale each estimate so that their sum is closest to the mixture.
+    """Scale each estimate so that their sum is closest to the mixture, by least squares.
 
-    Separators trained on a scale-invariant loss give waves of any level. The gains are the least
-    squares ones among those that are not negative (a voice must not be turned over): the best
-    over all sets of sounding sources, whose number is small.
+    A scale-invariant loss leaves level and sign of every source free; both are put right here,
+    so a gain may be negative.
 
     :param estimates: ``(tracks, samples)``.
     :param mixture: ``(samples,)``.
@@ -148,18 +147,6 @@ def fit_levels(estimates: Tensor, mixture: Tensor) -> Tensor:
     """
     waves, target = estimates.double(), mixture.double()
     waves = waves / (waves.square().sum(-1, keepdim=True).sqrt() + 1e-20)
-    gram, aim = waves @ waves.T, waves @ target
-    ridge = 1e-9  # two estimates may be the same wave
-    best, lowest = torch.zeros_like(aim), 0.0
-    for chosen in map(list, _subsets(len(waves))):
-        part = gram[chosen][:, chosen] + ridge * torch.eye(len(chosen), dtype=gram.dtype)
-        gains = torch.linalg.solve(part, aim[chosen])
-        error = float(-aim[chosen] @ gains)  # of the squared error, what depends on the gains
-        if gains.min() >= 0 and error < lowest:
-            best, lowest = torch.zeros_like(aim), error
-            best[chosen] = gains
-    return (waves * best[:, None]).to(estimates.dtype)
-
-
-def _subsets(count: int) -> Iterator[tuple[int, ...]]:
-    return chain.from_iterable(combinations(range(count), n) for n in range(1, count + 1))
+    ridge = 1e-9 * torch.eye(len(waves), dtype=waves.dtype)  # two may be the same wave
+    gains = torch.linalg.solve(waves @ waves.T + ridge, waves @ target)
+    return (waves * gains[:, None]).to(estimates.dtype)
