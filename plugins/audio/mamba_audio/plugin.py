@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mamba_registry import TaskSpec, hookimpl
+from mamba_registry import TaskSpec, WeightsSpec, hookimpl
 
 __mamba_api__ = (1, 0)
 
@@ -41,6 +41,21 @@ def mamba_tasks() -> Iterable[TaskSpec]:
             preset_fields="mamba_audio.separation.presets:PRESETS",
             default_preset="libri8k_small",
             scan_orders=("bidirectional", "raster", "reverse"),
+            weights=(
+                WeightsSpec(
+                    name="libri8k_small",
+                    preset="libri8k_small",
+                    resource="mamba_audio:weights/libri8k_small.safetensors",
+                    sha256="0aa39a060337f1287522f662d25c27b314c0a3152f980c9dad9ad767a4705cf2",
+                    size=3584664,
+                    licence="Apache-2.0; trained on LibriSpeech (CC BY 4.0, Panayotov et al., 2015)",
+                    metrics={
+                        "si_snri": 3.159,
+                        "sdri": 3.871,
+                        "share_below_0db": 0.1367,
+                    },
+                ),
+            ),
             requires=("torchaudio", "soundfile"),
             requires_data=("soundfile",),
             card="mamba_audio:cards/audio-sep.md",
