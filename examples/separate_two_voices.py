@@ -55,10 +55,11 @@ def draw(path: Path, sources: np.ndarray, estimates: np.ndarray, rate: int) -> N
         rows += [(f"estimate {k}", estimate), (f"voice {k}", source)]
     figure, axes = plt.subplots(len(rows), 2, figsize=(12, 9), sharex=True, layout="constrained")
     top = max(np.abs(wave).max() for _, wave in rows)
+    floor = np.random.default_rng(0).normal(scale=1e-6, size=sources.shape[-1])  # log of no 0
     for (name, wave), (left, right) in zip(rows, axes, strict=True):
         left.plot(np.arange(len(wave)) / rate, wave, linewidth=0.4)
         left.set(ylabel=name, ylim=(-top, top))
-        right.specgram(wave + 1e-6, NFFT=256, Fs=rate, noverlap=192, vmin=-110, vmax=-40)
+        right.specgram(wave + floor, NFFT=256, Fs=rate, noverlap=192, vmin=-110, vmax=-40)
         right.set(ylabel="Hz")
     for axis in axes[-1]:
         axis.set(xlabel="seconds")

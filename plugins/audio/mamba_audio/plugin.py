@@ -48,7 +48,7 @@ def mamba_tasks() -> Iterable[TaskSpec]:
                     resource="mamba_audio:weights/libri8k_small.safetensors",
                     sha256="0aa39a060337f1287522f662d25c27b314c0a3152f980c9dad9ad767a4705cf2",
                     size=3584664,
-                    licence="Apache-2.0; trained on LibriSpeech (CC BY 4.0, Panayotov et al., 2015)",
+                    licence="Apache-2.0; trained on LibriSpeech, CC BY 4.0 (Panayotov 2015)",
                     metrics={
                         "si_snri": 3.159,
                         "sdri": 3.871,
