@@ -1,0 +1,39 @@
+# make demo   two voices separated by the trained model      make test   everything CI runs
+# make lint   ruff and mypy      make bench   speeds here    make dist   wheels, tried where no checkout is
+PYTHON  ?= python3
+PY      := .venv/bin/python
+PLUGINS := $(sort $(dir $(wildcard plugins/*/pyproject.toml)))
+STAMP   := .venv/.installed
+EDITABLE := -e '.[train,dev]' $(foreach p,$(PLUGINS),-e $(patsubst %/,%,$(p)))
+
+.PHONY: demo test lint bench dist clean
+demo: $(STAMP)
+	$(PY) examples/separate_two_voices.py --out demo_output
+
+test: $(STAMP)
+	$(PY) -m pytest
+	$(MAKE) dist
+
+lint: $(STAMP)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy mamba_core kernels/mamba_kernels registry/mamba_registry
+
+bench: $(STAMP)
+	.venv/bin/mamba-core bench
+
+dist: $(STAMP)
+	$(PY) scripts/dist.py
+
+# The stamp is written last: an interrupted installation is taken up again.
+$(STAMP): pyproject.toml $(wildcard plugins/*/pyproject.toml)
+	@if command -v uv >/dev/null; then \
+	  { test -x $(PY) || uv venv --python 3.11 .venv; } && uv pip install --python $(PY) $(EDITABLE); \
+	else \
+	  { test -x $(PY) && $(PY) -m pip --version >/dev/null || $(PYTHON) -m venv --clear .venv; } \
+	    && $(PY) -m pip install --disable-pip-version-check $(EDITABLE); \
+	fi
+	@touch $@
+
+clean:
+	rm -rf .venv dist build site demo_output .pytest_cache .mypy_cache .ruff_cache
