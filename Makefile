@@ -11,7 +11,7 @@ demo: $(STAMP)
 	$(PY) examples/separate_two_voices.py --out demo_output
 
 test: $(STAMP)
-	$(PY) -m pytest
+	$(PY) -m pytest -m "not gpu"
 	$(MAKE) dist
 
 lint: $(STAMP)
