@@ -1,0 +1,118 @@
+"""``mamba_core.evaluate``: a trained model measured on one part of its data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mamba_core.pretrained import model_folder
+from mamba_core.training import records
+from mamba_core.training.config import TrainConfig
+from mamba_core.training.data import eval_batches, eval_loader
+from mamba_core.training.errors import (
+    TrainingError,
+    is_out_of_memory,
+    memory_advice,
+    require_extra,
+)
+from mamba_registry.configs import merge
+from mamba_registry.suggest import suggest
+from mamba_registry.tasks import load_ref, role_config
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvalResult:
+    """What was measured."""
+
+    task: str
+    split: str
+    items: int
+    metrics: dict[str, float]
+    """Values by name; ``loss`` too where the task has one."""
+
+
+def evaluate(
+    target: str | Path,
+    *,
+    data: Mapping[str, Any] | None = None,
+    split: str = "test",
+    weights: str = "default",
+    device: str | None = None,
+    batch_size: int = 1,
+    seed: int = 0,
+) -> EvalResult:
+    """Measure a trained model.
+
+    :param target: a saved model's folder, a training's results folder (whose data config is
+        then the default), or a task id for its weights.
+    :param data: fields of the data config.
+    :param split: ``train``, ``val`` or ``test``.
+    :param weights: which of the task's weights, for a task id.
+    :param device: ``cpu``, ``cuda``, ...; None takes a GPU when there is one.
+    :param batch_size: items at once; 1 also suits items of unequal length.
+    :param seed: of the data.
+    :raises DependencyMissingError: without the extra ``[train]``.
+    :raises TrainingError: for a split that does not exist or is empty, or memory that ran out.
+    """
+    require_extra("torchmetrics")
+    from mamba_core.training.metrics import Meter
+
+    if split not in SPLITS:
+        raise TrainingError(
+            f"split = {split!r}.{suggest(split, SPLITS)} Splits: {', '.join(SPLITS)}."
+        )
+    model, spec, fields = load_target(target, weights)
+    place = choose_device(device)
+    settings = role_config(spec, "data_config", merge(fields, data or {}))
+    source = load_ref(spec, "data")(settings, model.task.config)
+    part = getattr(source, split)(seed=seed)
+    if not len(part):
+        raise TrainingError(f"The data's part '{split}' is empty: check the data config")
+    meter = Meter(spec, load_ref(spec, "loss") if spec.loss is not None else None)
+    meter.reset(place)
+    batches, _ = eval_batches(len(part), batch_size)
+    model.to(place).eval()
+    try:
+        with torch.inference_mode():
+            for batch in eval_loader(part, batches, workers=0):
+                batch = {name: value.to(place) for name, value in batch.items()}
+                meter.update(model(**{name: batch[name] for name in spec.inputs}), batch)
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise memory_advice(error, TrainConfig(batch_size=batch_size)) from error
+        raise
+    return EvalResult(task=spec.full_id, split=split, items=len(part), metrics=meter.compute())
+
+
+def load_target(target: str | Path, weights: str) -> tuple[Any, Any, dict[str, Any]]:
+    """Return the model a target names, its task's record, and the data fields it was trained on."""
+    from mamba_core import from_pretrained, registry
+
+    folder = Path(target)
+    if not folder.is_dir():
+        return registry.build(str(target), weights=weights), registry.spec(str(target)), {}
+    model: Any = from_pretrained(model_folder(folder))
+    run = records.read_run(folder) or {}
+    return model, registry.spec(model.task.full_id), run.get("data") or {}
+
+
+def choose_device(name: str | None) -> torch.device:
+    """Return the device of a name; None is a GPU when there is one.
+
+    :raises TrainingError: for a name torch does not know, or a GPU where there is none.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise TrainingError(f"device = {name!r}: {str(error).splitlines()[0]}") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise TrainingError(f"device = {name!r}, but torch sees no GPU here: use device='cpu'")
+    return device
