@@ -63,20 +63,24 @@ class Bookkeeper(Checkpoint):
         self.best: dict[str, float] = {}
         self.best_step = 0
         self.seconds = 0.0
+        self.finished = False
+        """Whether early stopping ended the run: resuming it must not go on."""
+        self._stopping = False
         self._restored: list[dict[str, Any]] | None = None
         self._since = (0.0, 0)
-        self._step = self._saved = resumed_step or 0
+        self._step = resumed_step or 0
         self._file: records.MetricsFile | None = None
         self._last_tick = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs; part of the checkpoint."""
-        return {"best": self.best, "best_step": self.best_step, "seconds": self.seconds}
+        names = ("best", "best_step", "seconds", "finished")
+        return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what an earlier part of the run left."""
-        self.best, self.best_step = state_dict["best"], state_dict["best_step"]
-        self.seconds = state_dict["seconds"]
+        for name, value in state_dict.items():
+            setattr(self, name, value)
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: Any) -> None:
         """Add every process's random generators."""
@@ -127,7 +131,8 @@ class Bookkeeper(Checkpoint):
         if step % config.log_every == 0 or last:
             self._log_step(trainer, pl_module)
         if last or self._time_is_up(trainer, config.max_minutes):
-            trainer.should_stop = True  # Lightning validates before it stops, which saves too
+            # Lightning validates before it stops, which saves too
+            trainer.should_stop = self._stopping = True
         elif step % config.checkpoint_every == 0 and not self._validates_next(trainer):
             self.save(trainer)
 
@@ -190,6 +195,7 @@ class Bookkeeper(Checkpoint):
             self._keep(trainer, pl_module)
         if trainer.is_global_zero:
             records.draw_curves(self.folder, score)
+        self.finished = trainer.should_stop and not self._stopping
         self.save(trainer)
         self._last_tick = time.monotonic()
 

@@ -19,7 +19,7 @@ CONFIG, METRICS, CURVES, BEST, LAST = (
     "last.ckpt",
 )
 
-FREE = frozenset({"workers", "log_every", "checkpoint_every", "max_minutes", "device", "patience"})
+FREE = frozenset({"workers", "log_every", "checkpoint_every", "max_minutes", "device"})
 """Fields of the train config that may change on resuming: none moves the weights' path."""
 
 

@@ -193,7 +193,8 @@ def _fit(
     per_step = config.batch_size * config.accumulate * world_size()
     per_epoch = -(-len(splits["train"]) // per_step)
     steps = config.max_steps or -(-config.max_epochs * len(splits["train"]) // per_step)
-    done = _steps_done(checkpoint)
+    saved = None if checkpoint is None else _read(checkpoint)
+    done = None if saved is None else int(saved["global_step"])
     module = TrainingModule(
         model,
         spec,
@@ -204,6 +205,9 @@ def _fit(
         folder=folder,
     )
     book = Bookkeeper(folder, resumed_step=done)
+    if saved is not None:
+        book.load_state_dict(saved["callbacks"][book.state_key])
+        module.skipped.copy_(saved["state_dict"]["skipped"])
     with _quiet():
         trainer = Trainer(
             **devices,
@@ -220,20 +224,16 @@ def _fit(
             enable_model_summary=False,
             default_root_dir=folder,
         )
-        if done is None or done < steps:
+        if not book.finished and (done or 0) < steps:
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
     return _result(book, module, folder, max(trainer.global_step, done or 0))
 
 
-def _steps_done(checkpoint: Path | None) -> int | None:
-    if checkpoint is None:
-        return None
+def _read(checkpoint: Path) -> dict[str, Any]:
     try:
-        return int(
-            torch.load(checkpoint, weights_only=True, mmap=True, map_location="cpu")["global_step"]
-        )
+        return torch.load(checkpoint, weights_only=True, mmap=True, map_location="cpu")
     except Exception as error:
         raise TrainingError(
             f"{checkpoint} cannot be read ({error}): remove it to start again, or train into "

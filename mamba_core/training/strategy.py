@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -74,14 +74,19 @@ def _strategy(config: TrainConfig, world: int) -> Any:
 
 
 def shard(network: nn.Module, mesh: DeviceMesh) -> None:
-    """Apply FSDP2: every element of a ModuleList is a unit (a layer), the rest is one more."""
+    """Apply FSDP2: every element of an outermost ModuleList is a unit, the rest is one more."""
     data = mesh["data_parallel"]
-    for module in network.modules():
-        if isinstance(module, nn.ModuleList):
-            for layer in module:
-                if any(True for _ in layer.parameters()):
-                    fully_shard(layer, mesh=data)
+    for layer in _layers(network):
+        fully_shard(layer, mesh=data)
     fully_shard(network, mesh=data)
+
+
+def _layers(module: nn.Module) -> Iterator[nn.Module]:
+    for child in module.children():
+        if isinstance(child, nn.ModuleList):
+            yield from (layer for layer in child if next(layer.parameters(), None) is not None)
+        else:
+            yield from _layers(child)
 
 
 def whole_state(network: nn.Module) -> Mapping[str, Any]:
