@@ -83,6 +83,7 @@ def train(
     :raises FileExistsError: for a folder that is not empty when ``resume`` is not set.
     :raises TrainingError: for a GPU that is not there, a loss that is not finite, memory that
         ran out, a folder of another run; the message says the way out.
+    :raises KeyboardInterrupt: on Ctrl-C; what was saved so far can be resumed.
     """
     require_extra(*EXTRA)
     from mamba_core import registry
@@ -225,10 +226,21 @@ def _fit(
             default_root_dir=folder,
         )
         if not book.finished and (done or 0) < steps:
-            trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+            _interruptible(trainer, module, checkpoint, folder)
     return _result(book, module, folder, max(trainer.global_step, done or 0))
+
+
+def _interruptible(trainer: Any, module: Any, checkpoint: Path | None, folder: Path) -> None:
+    """Fit; Lightning answers Ctrl-C with ``exit(1)``, callers expect KeyboardInterrupt."""
+    try:
+        trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        saved = (folder / records.LAST).exists()
+        way = "resume goes on from its last checkpoint" if saved else "no checkpoint was made yet"
+        print(f"Stopped at step {trainer.global_step}; {folder}: {way}", file=sys.stderr)
+        raise KeyboardInterrupt from None
 
 
 def _read(checkpoint: Path) -> dict[str, Any]:

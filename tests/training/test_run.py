@@ -90,6 +90,16 @@ def test_early_stopping(toy, tmp_path):
     assert (again.steps, again.score) == (12, result.score)
 
 
+def test_interrupt_says_how_to_go_on(toy, tmp_path, monkeypatch, capsys):
+    def interrupt(self, epoch, index):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(toy.Split, "sample", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(toy, tmp_path / "run")
+    assert "no checkpoint was made yet" in capsys.readouterr().err
+
+
 def test_gradient_checkpointing_is_handed_to_the_model(toy, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
