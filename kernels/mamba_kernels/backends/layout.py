@@ -6,6 +6,7 @@ path k reads at step t.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -88,16 +89,12 @@ def bounds_of(cu_seqlens: Tensor | None, length: int) -> list[tuple[int, int]]:
     if cu_seqlens is None:
         return [(0, length)]
     edges = cu_seqlens.tolist()
-    if (
-        edges[0] != 0
-        or edges[-1] != length
-        or any(a > b for a, b in zip(edges, edges[1:], strict=False))
-    ):
+    if edges[0] != 0 or edges[-1] != length or any(a > b for a, b in pairwise(edges)):
         raise ValueError(
             f"cu_seqlens must rise from 0 to the packed length {length}, got {edges}: it holds the "
             "start of every sequence and, last, the end of the last one"
         )
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 class Segments(NamedTuple):

@@ -192,7 +192,7 @@ def _run_block(
 
 
 def _scan_forward(scan: _Scan, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
-    length, q, d = scan.u.shape
+    length = scan.u.shape[0]
     y = torch.empty_like(scan.u)
     last = scan.A.new_zeros(len(scan.bounds), *scan.A.shape)
     if scan.h0 is not None:
