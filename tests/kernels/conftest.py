@@ -1,4 +1,4 @@
-"""The helpers of these tests, ``kernel_*.py``, lie beside them: importlib mode finds no siblings."""
+"""The helpers of these tests, ``kernel_*.py``, lie beside them; importlib mode sees none."""
 
 from __future__ import annotations
 
