@@ -47,8 +47,9 @@ def _fake(
     groups = max(x.shape[-3] if x.dim() == grouped else 1 for x in (B, C))
     scans = u.shape[0] * (1 if order is None else order.shape[-2]) * groups
     blocks = (u.shape[-1] + BLOCK - 1) // BLOCK
-    shape = (blocks, scans, A.shape[-1], A.shape[-2] // groups)
-    return out, last, u.new_empty(shape, dtype=dtype)
+    # flat: whether a dimension of its own is 1 would be asked, and would pin the length in export
+    size = blocks * scans * A.shape[-1] * (A.shape[-2] // groups)
+    return out, last, u.new_empty(size, dtype=dtype)
 
 
 _op = define(

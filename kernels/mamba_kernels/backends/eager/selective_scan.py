@@ -166,7 +166,7 @@ def forward(
     if scan.z is not None:
         y.mul_(F.silu(scan.z))
     out = _tokens_out(y, scan, order, channels=A.shape[-2], dtype=u.dtype)
-    return out, scan.state_out(last, paths=order is not None), borders
+    return out, scan.state_out(last, paths=order is not None), borders.flatten()
 
 
 def _tokens_out(
@@ -308,7 +308,7 @@ def _block_gradients(
 def backward(
     dout: Tensor | None,
     dlast: Tensor | None,
-    borders: Tensor,
+    saved: Tensor,
     needs: Sequence[bool],
     u: Tensor,
     delta: Tensor,
@@ -338,6 +338,7 @@ def backward(
     if scan.z is not None:
         gated = dy * F.silu(scan.z)
     dstate = None if dlast is None else scan.state_in(dlast)
+    borders = saved.view(len(_blocks(length)), *scan.A.shape)
     grads = _scan_backward(scan, gated, dstate, borders, outputs=scan.z is not None)
 
     def tokens_in(grad: Tensor, like: Tensor) -> Tensor:
