@@ -24,7 +24,10 @@ class Growth:
     case: str
     contender: str
     exponent: float
-    """Slope of a least-squares line through (log L, log ms); 1 is linear, 2 quadratic."""
+    """Slope of a least-squares line through (log L, log shortest time); 1 is linear.
+
+    The shortest of the rounds, because what others do on a machine only adds to a time.
+    """
     lengths: tuple[int, ...]
 
 
@@ -43,9 +46,9 @@ class Report:
         """One entry per case and contender that was timed at three lengths or more."""
         curves: dict[tuple[str, str], dict[int, float]] = {}
         for row in self.rows:
-            if row.ms is not None and LENGTH in row.size:
+            if row.ms_min is not None and LENGTH in row.size:
                 curve = curves.setdefault((row.case, row.contender), {})
-                curve[row.size[LENGTH]] = row.ms
+                curve[row.size[LENGTH]] = row.ms_min
         return [
             Growth(case=case, contender=name, exponent=_slope(curve), lengths=tuple(curve))
             for (case, name), curve in curves.items()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mamba_core.bench import Report, Row
     from mamba_core.bench.measure import Progress
 
-_COLUMNS = ("case", "size", "contender", "ms", "quartiles", "ratio", "error", "")
+_COLUMNS = ("case", "size", "contender", "ms", "quartiles", "cpu ms", "ratio", "error", "")
 
 
 def app(arguments: Sequence[str]) -> typer.Typer:
@@ -130,6 +130,7 @@ def _cells(row: Row) -> list[str]:
         row.contender,
         number(row.ms, ".4g"),
         spread,
+        number(row.cpu_ms, ".4g"),
         number(row.ratio, ".3g"),
         number(row.error, ".1e"),
         "" if row.status == "ok" else f"{row.status}: {row.note}",

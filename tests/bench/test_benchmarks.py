@@ -129,7 +129,7 @@ def test_a_wrong_peer_is_reported_and_not_timed(monkeypatch):
     monkeypatch.setattr(scan, "PEERS", {"wrong": wrong})
     config = scan.Config(**TINY["scan"] | {"curve_lengths": ()})
     first = next(iter(scan.cases(config, ["wrong"])))
-    row = measure(first, ONCE)[-1]
+    row = measure([first], ONCE)[-1]
     assert (row.contender, row.status, row.ms) == ("wrong", "wrong", None)
     assert calls == [1]
 
@@ -177,7 +177,7 @@ def test_mistakes_are_answered(more, message):
 
 def curve(case, contender, times):
     return [
-        Row(case=case, size={"L": length}, contender=contender, status="ok", ms=ms)
+        Row(case=case, size={"L": length}, contender=contender, status="ok", ms_min=ms)
         for length, ms in times.items()
     ]
 

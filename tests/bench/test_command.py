@@ -56,7 +56,8 @@ def test_table(capsys):
     lines = out.splitlines()
     assert lines[0].startswith("scan: cpu ")
     assert "threads 1" in lines[0]
-    assert lines[1].split() == ["case", "size", "contender", "ms", "quartiles", "ratio", "error"]
+    columns = ["case", "size", "contender", "ms", "quartiles", "cpu", "ms", "ratio", "error"]
+    assert lines[1].split() == columns
     assert any(line.startswith("forward+backward") and " eager " in line for line in lines)
 
 
