@@ -69,7 +69,8 @@ def _config(spec: TaskSpec, preset: str | None, fields: Mapping[str, Any]) -> An
     name = check_preset(spec, preset)
     presets = _import(spec, spec.preset_fields)
     cls = _import(spec, spec.config)
-    return make_config(cls, merge(preset_fields(spec, presets, name), fields, cls))
+    own = merge(preset_fields(spec, presets, name), fields, cls)
+    return make_config(cls, own, role="model")
 
 
 def role_config(spec: TaskSpec, role: str, fields: Mapping[str, Any]) -> Any:
@@ -84,7 +85,7 @@ def role_config(spec: TaskSpec, role: str, fields: Mapping[str, Any]) -> Any:
             raise ConfigError(f"Task '{spec.full_id}' has no {role}, but fields were given")
         return None
     cls = _import(spec, ref)
-    return make_config(cls, merge({}, fields, cls))
+    return make_config(cls, merge({}, fields, cls), role=role.removesuffix("_config"))
 
 
 def choose(

@@ -116,6 +116,8 @@ def test_missing_field():
         make_config(Plain, {})
     with pytest.raises(ConfigError, match=r"^Plain\.root is required\.$"):
         make_config(dataclass(Plain), {})
+    with pytest.raises(ConfigError, match=r"root is required \(--data\.root on the command"):
+        make_config(dataclass(Plain), {}, role="data")
 
 
 def test_misspelt_preset(name):
