@@ -156,10 +156,10 @@ def forward(
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Outputs in token order, last state, and (when ``keep``) the states at the block borders."""
+    check_order(order, bounds_of(cu_seqlens, u.shape[-1]))
     scan = _prepare(
         u, delta, A, B, C, D, z, delta_bias, initial_state, delta_softplus, order, cu_seqlens
     )
-    check_order(order, scan.bounds)
     y, last, borders = _scan_forward(scan, keep)
     if scan.D is not None:
         y.addcmul_(scan.D, scan.u)
