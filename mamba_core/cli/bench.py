@@ -111,8 +111,8 @@ def _print(report: Report) -> None:
         print(f"not run: {contender}: {reason}")
     for growth in report.growth:
         print(
-            f"{growth.case}: {growth.contender} grows as L^{growth.exponent:.2f} "
-            f"from L={growth.lengths[0]} to {growth.lengths[-1]}"
+            f"{growth.case}: {growth.contender} grows as L^{growth.exponent:.2f} (processor time "
+            f"L^{growth.cpu_exponent:.2f}) from L={growth.lengths[0]} to {growth.lengths[-1]}"
         )
     print()
 

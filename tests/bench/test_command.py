@@ -92,3 +92,12 @@ def test_file_without_a_name(capsys, tmp_path):
     code, _, err = call(capsys, "bench", "--out", str(tmp_path / "x.json"))
     assert code == 1
     assert "give its name too" in err
+
+
+def test_without_a_name_all_are_run(capsys, monkeypatch):
+    from mamba_core import bench
+
+    monkeypatch.setattr(bench, "BENCHMARKS", {"startup": "the cheap one"})
+    code, out, _ = call(capsys, "bench", "--rounds", "1", "--json")
+    assert code == 0
+    assert [report["benchmark"] for report in json.loads(out)] == ["startup"]
