@@ -36,9 +36,13 @@ def shape(op: str, name: str, value: Tensor | None, *allowed: Sequence[int | str
     if value is None:
         return
     for expected in allowed:
-        if value.dim() == len(expected) and all(
-            isinstance(size, str) or have == size
-            for have, size in zip(value.shape, expected, strict=True)
+        # lengths first: tuples of other lengths are compared too, which traced sizes remember
+        if len(expected) == value.dim() and (
+            value.shape == expected
+            or all(
+                isinstance(size, str) or have == size
+                for have, size in zip(value.shape, expected, strict=True)
+            )
         ):
             return
     rules = dict.fromkeys(_as_shape(expected) for expected in allowed)

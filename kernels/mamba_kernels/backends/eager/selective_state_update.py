@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -36,7 +38,7 @@ def update(
     if not in_place:
         h = (state if state_batch_indices is None else state[state_batch_indices.long()]).to(dtype)
     groups = max(b.shape[1] if b.dim() == 3 else 1 for b in (B, C))
-    decay = torch.exp(dt[..., None] * A.to(dtype))
+    decay = torch.exp2((dt / math.log(2))[..., None] * A.to(dtype))  # much faster than exp
     h = h.mul_(decay) if in_place else h * decay
 
     def grouped(t: Tensor) -> Tensor:
