@@ -123,14 +123,17 @@ def _cells(row: Row) -> list[str]:
     def number(value: float | None, form: str) -> str:
         return "" if value is None else format(value, form)
 
-    spread = "" if row.ms is None else f"{row.ms_q1:.4g} .. {row.ms_q3:.4g}"
+    def ms(value: float | None) -> str:
+        return number(value, ".4g" if value is None or value < 1000 else ".0f")
+
+    spread = "" if row.ms is None else f"{ms(row.ms_q1)} .. {ms(row.ms_q3)}"
     return [
         row.case,
         size_text(row.size),
         row.contender,
-        number(row.ms, ".4g"),
+        ms(row.ms),
         spread,
-        number(row.cpu_ms, ".4g"),
+        ms(row.cpu_ms),
         number(row.ratio, ".3g"),
         number(row.error, ".1e"),
         "" if row.status == "ok" else f"{row.status}: {row.note}",
