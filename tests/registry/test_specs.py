@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
 
 import pytest
 
@@ -41,6 +43,13 @@ def test_mappings_are_frozen(spec):
     assert dict(record.inputs) == {"x": "float[batch]"}
     with pytest.raises(TypeError):
         record.inputs["y"] = "float[batch]"
+
+
+def test_copied_and_sent_to_another_process(spec):
+    """A predictor keeps its task's record, and may go to workers."""
+    for record in [spec(inputs={"x": "float[batch]"}, weights=(SMALL[-1],)), *SMALL]:
+        assert pickle.loads(pickle.dumps(record)) == record
+        assert copy.deepcopy(record) == record
 
 
 def test_nothing_is_imported(spec):
