@@ -119,7 +119,9 @@ def test_errors_name_value_and_way_out(tmp_path, text):
     with pytest.raises(FileNotFoundError, match=r"none\.txt does not exist"):
         _dataset(tmp_path / "none.txt")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"holds no text in files that match '\*\*/\*\.txt'"):
+    with pytest.raises(
+        FileNotFoundError, match=r"holds no text in files that match '\*\*/\*\.txt'"
+    ):
         _dataset(tmp_path / "empty")
     with pytest.raises(ValueError, match="leaves no text to learn from"):
         TextData(path=text, val_share=0.5, test_share=0.5)

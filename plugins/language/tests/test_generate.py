@@ -81,9 +81,7 @@ def test_drawn_texts_follow_the_seed_and_not_the_neighbours(model):
 def test_a_generator_decides_the_draws(model):
     def draw(seed):
         generator = torch.Generator().manual_seed(seed)
-        texts = generate(
-            model, PROMPTS, max_tokens=10, sampling=Sampling(), generator=generator
-        )
+        texts = generate(model, PROMPTS, max_tokens=10, sampling=Sampling(), generator=generator)
         return [text.tolist() for text in texts]
 
     assert draw(1) == draw(1)

@@ -73,6 +73,7 @@ class TextGenerator:
         for step in self._steps([prompt]):
             if step[0] != self.model.config.eos:
                 yield emit(step[0])
+        yield emit(None)
 
     def run(
         self,

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 from mamba_core.registry import ConfigError, DependencyMissingError
 from mamba_language.lm.config import BYTES
 
-Emit = Callable[[int], str]
-"""Takes the next id, gives the text that is now certain, perhaps none."""
+Emit = Callable[[int | None], str]
+"""Takes the next id, gives the text that is now certain, perhaps none; takes None at the end,
+gives what is left."""
 
 
 class Tokenizer(Protocol):
@@ -44,7 +45,13 @@ class ByteTokenizer:
     def stream(self) -> Emit:
         """See :meth:`Tokenizer.stream`; a character appears with its last byte."""
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        return lambda i: decoder.decode(bytes([i])) if i < 256 else decoder.decode(b"", final=True)
+
+        def emit(i: int | None) -> str:
+            if i is None:
+                return decoder.decode(b"", final=True)
+            return decoder.decode(bytes([i])) if i < 256 else ""
+
+        return emit
 
 
 class LibraryTokenizer:
@@ -66,7 +73,17 @@ class LibraryTokenizer:
         from tokenizers.decoders import DecodeStream
 
         decoder = DecodeStream(skip_special_tokens=True)
-        return lambda i: decoder.step(self.inner, i) or ""
+        ids: list[int] = []
+        shown: list[str] = []
+
+        def emit(i: int | None) -> str:
+            if i is None:  # an unfinished character
+                return self.decode(ids)[sum(map(len, shown)) :]
+            ids.append(i)
+            shown.append(decoder.step(self.inner, i) or "")
+            return shown[-1]
+
+        return emit
 
 
 def load_tokenizer(name: str) -> Tokenizer:
