@@ -218,3 +218,6 @@ def test_a_mixer_that_reads_ahead_is_refused():
         registry.mixer("peeking", causal=False)(Attention)
         with pytest.raises(registry.ConfigError, match="'peeking' reads later tokens"):
             registry.build("language-lm", preset="tiny", mixer="peeking")
+    seeing = {"name": "attention", "causal": False}
+    with pytest.raises(registry.ConfigError, match="'Attention' reads later tokens"):
+        registry.build("language-lm", preset="tiny", pattern="M*", attention=seeing)

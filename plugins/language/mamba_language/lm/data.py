@@ -6,7 +6,7 @@ place, so that windows differ from epoch to epoch while every token is a target 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -74,9 +74,10 @@ class TextDataset:
         parts: list[Row] = []
         size = 0
         mark = np.array([self.model.eos], dtype=np.int32)
+        encode = _encoder(self.model.tokenizer, path)
         for document in documents(path, self.data.files, self.data.separator):
             size += len(document)
-            parts += [mark, self._encode(document, path)]
+            parts += [mark, encode(document)]
         row = np.concatenate(parts)
         if row.max() >= self.model.vocab_size:
             raise ValueError(
@@ -85,9 +86,14 @@ class TextDataset:
             )
         return row, size / len(row)
 
-    def _encode(self, document: bytes, path: Path) -> Row:
-        if self.model.tokenizer == BYTES:
-            return np.frombuffer(document, dtype=np.uint8).astype(np.int32)
+
+def _encoder(tokenizer: str, path: Path) -> Callable[[bytes], Row]:
+    """A function from a document's bytes to its tokens; ``path`` is for its errors."""
+    if tokenizer == BYTES:
+        return lambda document: np.frombuffer(document, dtype=np.uint8).astype(np.int32)
+    loaded = load_tokenizer(tokenizer)
+
+    def encode(document: bytes) -> Row:
         try:
             text = document.decode()
         except UnicodeDecodeError as error:
@@ -95,7 +101,9 @@ class TextDataset:
                 f"{path} holds text that is no UTF-8 ({error}): convert it, or use "
                 "tokenizer='bytes'"
             ) from error
-        return np.array(load_tokenizer(self.model.tokenizer).encode(text), dtype=np.int32)
+        return np.array(loaded.encode(text), dtype=np.int32)
+
+    return encode
 
 
 class Windows:

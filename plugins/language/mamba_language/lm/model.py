@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mamba_core import registry
 from mamba_core.blocks import Backbone, BackboneConfig, BlockConfig, MLPConfig
-from mamba_core.mixers import MixerState
+from mamba_core.mixers import Mixer, MixerState
 from mamba_core.pretrained import SavePretrained
+from mamba_core.registry import ConfigError, mixer_spec
 from mamba_language.lm.config import LanguageModelConfig
 
 _EMBEDDING_STD = 0.02
@@ -30,11 +30,6 @@ class MambaLM(nn.Module, SavePretrained):
     def __init__(self, config: LanguageModelConfig) -> None:
         super().__init__()
         self.config = config
-        for choice in (config.mixer, config.attention):
-            if not registry.mixer_spec(choice.name).causal:
-                raise registry.ConfigError(
-                    f"mixer {choice.name!r} reads later tokens: a language model needs a causal one"
-                )
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.backbone = Backbone(
             BackboneConfig(
@@ -50,6 +45,7 @@ class MambaLM(nn.Module, SavePretrained):
                 ),
             )
         )
+        _refuse_reading_ahead(self.backbone, config)
         self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         nn.init.normal_(self.embedding.weight, std=_EMBEDDING_STD)
         if config.tie_embeddings:
@@ -116,6 +112,14 @@ class MambaLM(nn.Module, SavePretrained):
         """
         x, state = self.backbone.step(self.embedding(tokens), state)
         return self.lm_head(x), state
+
+
+def _refuse_reading_ahead(backbone: Backbone, config: LanguageModelConfig) -> None:
+    """Raise for a mixer that is not causal, by its record or by the fields it was built with."""
+    ahead = [c.name for c in (config.mixer, config.attention) if not mixer_spec(c.name).causal]
+    built = [type(m).__name__ for m in backbone.modules() if isinstance(m, Mixer) and not m.causal]
+    for name in (*ahead, *built):
+        raise ConfigError(f"mixer {name!r} reads later tokens: a language model needs a causal one")
 
 
 def edges(starts: Tensor) -> Tensor:
