@@ -192,6 +192,7 @@ def test_the_residual_stream_stays_fp32_in_bf16():
     assert model.backbone.blocks[0].layers[0].A_log.dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_compiles_without_a_break():
     model = registry.build("language-lm", preset="tiny").eval()
     tokens = torch.randint(257, (1, 9))

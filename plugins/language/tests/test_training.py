@@ -25,11 +25,12 @@ def test_train_evaluate_predict(tmp_path, capsys):
     options = {
         "--preset": "tiny",
         "--data.path": tmp_path / "book.txt",
-        "--data.window": 64,
-        "--train.max_steps": 120,
+        "--data.window": 48,
+        "--train.max_steps": 80,
         "--train.lr": 0.01,
         "--train.warmup_steps": 10,
         "--train.ema": "none",
+        "--train.val_every": 80,
         "--train.device": "cpu",
         "--out": tmp_path / "run",
     }
