@@ -10,6 +10,9 @@ KNOWN_TASKS = {
     "graph-cls": "mamba-graph",
     "graph-node": "mamba-graph",
     "ts-forecast": "mamba-timeseries",
+    "ts-classify": "mamba-timeseries",
+    "ts-impute": "mamba-timeseries",
+    "ts-anomaly": "mamba-timeseries",
     "rec-next": "mamba-recsys",
     "language-lm": "mamba-language",
 }

@@ -1,0 +1,1 @@
+"""``ts-forecast``: protocol, baselines, networks, and the interface on data frames."""

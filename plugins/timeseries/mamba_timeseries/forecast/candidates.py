@@ -1,0 +1,169 @@
+"""Networks and baselines behind one face: standardised windows in, forecasts and quantiles out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mamba_timeseries.forecast.baselines import Repeat, Ridge, Seasonal, WindowMean, fit_ridge
+from mamba_timeseries.forecast.data import Panel, Sample, WindowSplit
+from mamba_timeseries.forecast.fit import batch_of, run
+from mamba_timeseries.forecast.model import ForecastModel
+from mamba_timeseries.forecast.protocol import Array, Windows
+
+BASELINES = ("repeat", "seasonal", "window_mean", "ridge")
+"""What every backtest runs beside a model."""
+
+_BATCH = 256
+
+
+@dataclass
+class Candidate:
+    """Something that forecasts, and how far off it was on validation windows.
+
+    :param name: of a preset or a baseline.
+    :param point: ``batch -> (batch, h, channels)``, standardised.
+    """
+
+    name: str
+    point: Callable[[Sample], Array]
+    model: ForecastModel | None = None
+    residuals: Array | None = field(default=None, repr=False)
+    """``(errors, h)``, target minus forecast, standardised; all channels together."""
+
+    def measure(self, split: WindowSplit) -> float:
+        """Return the mean squared error over a split and keep the residuals.
+
+        :raises ValueError: for a split without windows.
+        """
+        if not len(split):
+            raise ValueError("no validation window: give longer series or a smaller h")
+        parts, squares, count = [], 0.0, 0
+        for start in range(0, len(split), _BATCH):
+            batch = batch_of(split, list(range(start, min(start + _BATCH, len(split)))))
+            seen = batch["target_observed"].numpy()
+            error = np.where(seen, batch["target"].numpy() - self.point(batch), np.nan)
+            squares += float(np.nansum(np.square(error)))
+            count += int(seen.sum())
+            parts.append(error.swapaxes(1, 2).reshape(-1, error.shape[1]))
+        self.residuals = np.concatenate(parts)
+        return squares / max(count, 1)
+
+    def conformal(self, point: Array, levels: Sequence[float]) -> Array:
+        """Return quantiles: the forecast plus the residuals' quantile of each step.
+
+        Split conformal prediction, with its correction for few residuals; sorted, so that levels
+        cannot cross.
+
+        :param point: ``(batch, h, channels)``.
+        :returns: ``(batch, h, channels, levels)``.
+        """
+        if self.residuals is None:
+            raise ValueError(f"{self.name} has not been measured on validation windows yet")
+        count = np.isfinite(self.residuals).sum(0).clip(min=1)
+        quantiles = np.empty((self.residuals.shape[1], len(levels)))
+        for step in range(self.residuals.shape[1]):
+            kept = np.sort(self.residuals[np.isfinite(self.residuals[:, step]), step])
+            for k, level in enumerate(levels):
+                quantiles[step, k] = _corrected(kept, level) if count[step] and len(kept) else 0.0
+        return np.sort(point[..., None] + quantiles[None, :, None, :], axis=-1)
+
+    def chosen(self, quantiles: Tensor, levels: Sequence[float]) -> Array:
+        """Return some of the network's own quantiles, ``(batch, h, channels, levels)``.
+
+        :param quantiles: all that the network gave.
+        :raises ValueError: for levels it was not trained on.
+        """
+        own = self.model.config.quantiles if self.model is not None else ()
+        unknown = [level for level in levels if level not in own]
+        if unknown:
+            raise ValueError(
+                f"{self.name} has the quantiles {own}, not {unknown}: train with these, or choose "
+                "intervals = 'conformal'"
+            )
+        return quantiles.double().numpy()[..., [own.index(level) for level in levels]]
+
+
+def _corrected(ordered: Array, level: float) -> float:
+    """The order statistic that covers ``level`` of new errors, from either side."""
+    count = len(ordered)
+    if level >= 0.5:
+        place = min(int(np.ceil((count + 1) * level)) - 1, count - 1)
+    else:
+        place = max(int(np.floor((count + 1) * level)) - 1, 0)
+    return float(ordered[place])
+
+
+def network(name: str, model: ForecastModel) -> Candidate:
+    """Return a trained model as a candidate."""
+
+    def point(batch: Sample) -> Array:
+        with torch.no_grad():
+            return run(model, batch)["forecast"].double().numpy()
+
+    return Candidate(name, point, model)
+
+
+def baseline(
+    name: str, panels: Sequence[Panel], *, input_size: int, h: int, season: int
+) -> Candidate:
+    """Fit a baseline on the training steps of some panels.
+
+    :param name: of :data:`BASELINES`.
+    :raises ValueError: for another name, or a season longer than the look-back.
+    """
+    if name == "repeat":
+        return Candidate(name, _on_windows(Repeat(h)))
+    if name == "window_mean":
+        return Candidate(name, _mean(h))
+    if name == "seasonal":
+        if season > input_size:
+            raise ValueError(f"season = {season} is longer than input_size = {input_size}")
+        return Candidate(name, _on_windows(Seasonal(h, season)))
+    if name == "ridge":
+        return Candidate(name, _on_windows(_ridge(panels, input_size, h)))
+    raise ValueError(f"no baseline {name!r}: {', '.join(BASELINES)}")
+
+
+def _on_windows(predict: Callable[[Array], Array]) -> Callable[[Sample], Array]:
+    def point(batch: Sample) -> Array:
+        return predict(carried(batch["past"].double().numpy(), batch["observed"].numpy()))
+
+    return point
+
+
+def _mean(h: int) -> Callable[[Sample], Array]:
+    def point(batch: Sample) -> Array:
+        past, seen = batch["past"].double().numpy(), batch["observed"].numpy()
+        count = seen.sum(1, keepdims=True)
+        mean = np.where(seen, past, 0).sum(1, keepdims=True) / np.maximum(count, 1)
+        return WindowMean(h)(mean)
+
+    return point
+
+
+def carried(past: Array, observed: NDArray[np.bool_]) -> Array:
+    """Fill what was not observed: with the last value before, at the start with the first after.
+
+    :param past: ``(batch, steps, channels)``.
+    """
+    steps = np.arange(past.shape[1])[None, :, None]
+    last = np.maximum.accumulate(np.where(observed, steps, -1), axis=1)
+    first = observed.argmax(1)[:, None]
+    return np.take_along_axis(past, np.where(last < 0, first, last), axis=1)
+
+
+def _ridge(panels: Sequence[Panel], input_size: int, h: int) -> Ridge:
+    """One map for all series; series too short for a window take no part in fitting it."""
+    train, val = [], []
+    for panel in panels:
+        values = carried(panel.values[None].astype(float), panel.observed[None])[0]
+        end, stop = panel.ends[:2]
+        train.append(Windows(values[:end], input_size, h))
+        val.append(Windows(values[max(end - input_size, 0) : stop], input_size, h))
+    return fit_ridge(train, val)

@@ -1,0 +1,259 @@
+"""Training, validation and test windows of a table of series.
+
+A window is a function of its index only. Later parts borrow ``input_size`` steps before their
+border as known past. Values are standardised by the training steps of their series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mamba_timeseries.forecast.config import ForecastConfig, ForecastData
+from mamba_timeseries.forecast.protocol import Array, Scaler, borders
+from mamba_timeseries.frame import Collection, Columns, FrameError, collect_file, listed
+
+Sample = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Series that are read together, standardised, on one grid of times.
+
+    With ``channels = 1`` there is a panel per series, else one of all series.
+    """
+
+    names: tuple[str, ...]
+    values: NDArray[np.float32]
+    """``(steps, channels)``."""
+    observed: NDArray[np.bool_]
+    """``(steps, channels)``."""
+    known: NDArray[np.float32]
+    """``(steps, covariates)``, standardised."""
+    scaler: Scaler
+    ends: tuple[int, int, int]
+    """Where training, validation and test end, in steps."""
+
+
+class WindowSplit:
+    """All windows of stride 1 of one part of some panels.
+
+    :param part: 0 training, 1 validation, 2 test.
+    """
+
+    def __init__(self, panels: Sequence[Panel], config: ForecastConfig, part: int) -> None:
+        self.panels, self.config = panels, config
+        self.firsts = [_first(panel, config, part) for panel in panels]
+        counts = [
+            max(panel.ends[part] - config.h - first + 1, 0)
+            for panel, first in zip(panels, self.firsts, strict=True)
+        ]
+        self.offsets = np.concatenate([[0], np.cumsum(counts)])
+
+    def __len__(self) -> int:
+        return int(self.offsets[-1])
+
+    def sample(self, epoch: int, index: int) -> Sample:
+        """Return ``past``, ``observed``, ``known``, ``target``, ``target_observed``, ``levels``;
+        see :func:`~mamba_timeseries.forecast.model.example`."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"window {index} of {len(self)}")
+        which = int(np.searchsorted(self.offsets, index, side="right")) - 1
+        at = self.firsts[which] + index - int(self.offsets[which])
+        return window(self.panels[which], self.config, at)
+
+
+def _first(panel: Panel, config: ForecastConfig, part: int) -> int:
+    """The first step that a window of a part forecasts; one step at least is known before it.
+
+    A series too short for a whole training window gives one that is padded in front.
+    """
+    if part:
+        return max(panel.ends[part - 1], 1)
+    return max(min(config.input_size, panel.ends[0] - config.h), 1)
+
+
+def window(panel: Panel, config: ForecastConfig, at: int, *, target: bool = True) -> Sample:
+    """Return the window whose first forecast step is ``at``; steps before the series are padding.
+
+    :param target: False when nothing is known from ``at`` on but the covariates.
+    """
+    size, h = config.input_size, config.h
+    first = at - size
+    pad = max(-first, 0)
+    past = _padded(panel.values[max(first, 0) : at], pad)
+    observed = _padded(panel.observed[max(first, 0) : at], pad)
+    sample = {
+        "past": torch.from_numpy(past),
+        "observed": torch.from_numpy(observed),
+        "known": torch.from_numpy(_padded(panel.known[max(first, 0) : at + h], pad)),
+    }
+    if target:
+        sample |= {
+            "target": torch.from_numpy(panel.values[at : at + h].copy()),
+            "target_observed": torch.from_numpy(panel.observed[at : at + h].copy()),
+            "levels": torch.tensor(config.quantiles),
+        }
+    return sample
+
+
+def _padded(rows: NDArray[Any], pad: int) -> NDArray[Any]:
+    return np.concatenate([np.zeros((pad, rows.shape[1]), rows.dtype), rows])
+
+
+class ForecastDataset:
+    """The parts of a file; see :class:`~mamba_timeseries.forecast.config.ForecastData`.
+
+    :param data: which file, and how it is cut.
+    :param model: says how long windows are and how many series one holds.
+    """
+
+    def __init__(self, data: ForecastData, model: ForecastConfig) -> None:
+        columns = Columns(data.id, data.time, data.target, data.known)
+        collection = collect_file(data.path, columns, freq=data.freq, fill=data.fill)
+        ett = data.split == "ett_hourly"
+        ends = [
+            borders(len(s), ett_hourly=True)
+            if ett
+            else share_ends(len(s), data.val_share, data.test_share)
+            for s in collection.series
+        ]
+        self.panels, self.model = make_panels(collection, model, ends), model
+
+    def train(self, *, seed: int) -> WindowSplit:
+        """Return the windows to learn from."""
+        return WindowSplit(self.panels, self.model, 0)
+
+    def val(self, *, seed: int) -> WindowSplit:
+        """Return the windows to choose a model by."""
+        return WindowSplit(self.panels, self.model, 1)
+
+    def test(self, *, seed: int) -> WindowSplit:
+        """Return the windows to report."""
+        return WindowSplit(self.panels, self.model, 2)
+
+
+def share_ends(steps: int, val: float, test: float) -> tuple[int, int, int]:
+    """Return where the parts of a series end; test and validation are its last steps."""
+    held_test = int(steps * test)
+    held_val = int(steps * val)
+    return steps - held_test - held_val, steps - held_test, steps
+
+
+def make_panels(
+    collection: Collection,
+    model: ForecastConfig,
+    ends: Sequence[tuple[int, int, int]],
+    scalers: dict[str, tuple[float, float]] | None = None,
+    known_scaler: Scaler | None = None,
+) -> list[Panel]:
+    """Standardise series and put them together as the model reads them.
+
+    :param ends: of each series, from :func:`share_ends` or :func:`borders`.
+    :param scalers: series name -> mean and deviation, in place of those of the training steps.
+    :param known_scaler: of the covariates, likewise.
+    :raises FrameError: for names, times or covariates that do not fit the model.
+    """
+    _check_covariates(collection, model)
+    if model.channels == 1 and not model.columns:
+        return [
+            _panel(collection, [s.name], end, scalers, known_scaler)
+            for s, end in zip(collection.series, ends, strict=True)
+        ]
+    names = match_columns(collection, model)
+    _check_one_grid(collection)
+    return [_panel(collection, names, ends[0], scalers, known_scaler)]
+
+
+def match_columns(collection: Collection, model: ForecastConfig) -> list[str]:
+    """Return the series in the order the model reads them, matched by name.
+
+    :raises FrameError: for missing, unknown or too many series.
+    """
+    names = list(model.columns or collection.names)
+    missing = [n for n in names if n not in collection.by_name]
+    extra = [n for n in collection.names if n not in names]
+    if missing or extra:
+        parts = [f"missing {listed(missing)}"] if missing else []
+        parts += [f"unknown {listed(extra)}"] if extra else []
+        raise FrameError(f"the model reads the series {listed(names)}: {'; '.join(parts)}")
+    if len(names) != model.channels:
+        raise FrameError(
+            f"the table has {len(names)} series ({listed(names)}), the model reads channels = "
+            f"{model.channels} together: set channels (--model.channels {len(names)}), or 1 to "
+            "forecast each by itself"
+        )
+    return names
+
+
+def _check_covariates(collection: Collection, model: ForecastConfig) -> None:
+    known = collection.columns.known
+    if len(known) != model.covariates:
+        raise FrameError(
+            f"the table has {len(known)} known columns ({listed(known)}), the model takes "
+            f"covariates = {model.covariates}"
+        )
+
+
+def _check_one_grid(collection: Collection) -> None:
+    first = collection.series[0]
+    for other in collection.series[1:]:
+        if not other.times.equals(first.times):
+            ends = f"{other.times[0]} to {other.times[-1]}"
+            raise FrameError(
+                f"series {other.name!r} has the times {ends}, series {first.name!r} "
+                f"{first.times[0]} to {first.times[-1]}: series that are read together need the "
+                "same ones; cut them, or use channels = 1"
+            )
+        if not np.array_equal(other.known, first.known):
+            row = int(np.argwhere((other.known != first.known).any(1))[0, 0])
+            raise FrameError(
+                f"series {other.name!r}, {other.times[row]}: known columns differ from those of "
+                f"{first.name!r}; series that are read together share them"
+            )
+
+
+def _panel(
+    collection: Collection,
+    names: list[str],
+    ends: tuple[int, int, int],
+    scalers: dict[str, tuple[float, float]] | None,
+    known_scaler: Scaler | None,
+) -> Panel:
+    series = [collection.by_name[n] for n in names]
+    values = np.stack([s.y for s in series], axis=1)
+    observed = np.stack([s.observed for s in series], axis=1)
+    scaler = _scaler(names, values, observed, ends[0], scalers)
+    known = series[0].known
+    if known.shape[1]:
+        known = (known_scaler or Scaler.fit(known[: max(ends[0], 1)])).apply(known)
+    return Panel(
+        tuple(names),
+        np.where(observed, scaler.apply(values), 0).astype(np.float32),
+        observed,
+        known.astype(np.float32),
+        scaler,
+        ends,
+    )
+
+
+def _scaler(
+    names: list[str],
+    values: Array,
+    observed: NDArray[np.bool_],
+    end: int,
+    scalers: dict[str, tuple[float, float]] | None,
+) -> Scaler:
+    if scalers is not None and all(n in scalers for n in names):
+        pairs = np.array([scalers[n] for n in names])
+        return Scaler(pairs[:, 0], pairs[:, 1])
+    first = max(end, 1)
+    seen = np.where(observed, values, np.nan)[:first]
+    empty = ~np.isfinite(seen).any(0)
+    return Scaler.fit(np.where(empty, 0.0, seen))

@@ -1,0 +1,299 @@
+"""From a table to forecasts: shapes, units, names, covariates, streams, backtests, files."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mamba_core import registry
+from mamba_timeseries import Forecaster, FrameError
+from mamba_timeseries.forecast.predict import FileForecaster
+
+H = 6
+QUICK = {"max_steps": 8, "batch_size": 8, "ema": None, "warmup_steps": 1}
+
+
+def table(names=("a", "b"), steps=80, seed=0, start="2024-01-01", offset=0):
+    rng = np.random.default_rng(seed)
+    times = pd.date_range(start, periods=steps, freq="h")
+    parts = []
+    for k, name in enumerate(names):
+        y = 100 * k + 5 * np.sin((np.arange(steps) + offset) * np.pi / 12) + rng.normal(size=steps)
+        parts.append(pd.DataFrame({"unique_id": name, "ds": times, "y": y}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def make(model="patch_decoder", **options):
+    return Forecaster(model, h=H, input_size=24, train=QUICK, **options)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return make().fit(table())
+
+
+@pytest.mark.parametrize("model", ["repeat", "seasonal", "window_mean", "ridge", "dlinear"])
+def test_table_of_a_forecast(model):
+    data = table()
+    out = make(model).fit(data).predict(quantiles=(0.1, 0.5, 0.9))
+    assert list(out) == ["unique_id", "ds", "yhat", "q0.1", "q0.5", "q0.9"]
+    assert out["unique_id"].tolist() == ["a"] * H + ["b"] * H
+    assert out["ds"][0] == data["ds"].max() + pd.Timedelta("1h")
+    assert (out[["q0.1", "q0.5", "q0.9"]].diff(axis=1).iloc[:, 1:] >= 0).all(axis=None)
+    assert out["yhat"][H:].between(80, 120).all()  # b lies around 100: original units
+    if model == "repeat":
+        assert out["yhat"][0] == pytest.approx(data["y"][79])
+
+
+def test_polars_gets_polars():
+    polars = pytest.importorskip("polars")
+    out = make("ridge").fit(polars.from_pandas(table())).predict()
+    assert isinstance(out, polars.DataFrame)
+    assert len(out) == 2 * H
+
+
+def test_scale_goes_through(fitted):
+    data = table()
+    moved = data.assign(y=1000 * data["y"] - 7)
+    again = make().fit(moved)
+    one, other = fitted.predict(), again.predict()
+    np.testing.assert_allclose(other["yhat"], 1000 * one["yhat"] - 7, rtol=1e-4)
+
+
+def test_nothing_is_read_from_the_future():
+    data = table()
+    late = data["ds"] >= data["ds"].max() - pd.Timedelta(f"{H - 1}h")
+    changed = data.assign(y=np.where(late, 1e5, data["y"]))
+    one, other = (make("ridge").backtest(d, n_windows=1).forecasts for d in (data, changed))
+    pd.testing.assert_frame_equal(one.drop(columns="y"), other.drop(columns="y"))
+
+
+@pytest.mark.parametrize("model", ["patch_decoder", "s_mamba"])
+def test_order_of_rows_and_names_does_not_matter(model):
+    data = table()
+    mixed = pd.concat([data[data["unique_id"] == n] for n in "ba"])
+    pd.testing.assert_frame_equal(make(model).fit(data).predict(), make(model).fit(mixed).predict())
+
+
+def test_a_series_does_not_see_the_others(fitted):
+    data = table()
+    alone = fitted.predict(data[data["unique_id"] == "a"])
+    both = fitted.predict(data)
+    np.testing.assert_allclose(alone["yhat"], both["yhat"][:H], rtol=1e-5)
+
+
+def test_names_of_series_read_together():
+    one = make("s_mamba").fit(table())
+    with pytest.raises(FrameError, match="missing 'b'; unknown 'c'"):
+        one.predict(table(("a", "c")))
+    with pytest.raises(FrameError, match="'b' has the times"):
+        make("s_mamba").fit(pd.concat([table(("a",)), table(("b",), steps=79)]))
+
+
+def test_streaming_equals_reading_it_all(fitted):
+    every = table(steps=110)
+    old = every[every.groupby("unique_id").cumcount() < 80]
+    one = make().fit(old)
+    assert one.streams
+    for start, stop in ((80, 81), (81, 95), (95, 110)):
+        place = every.groupby("unique_id").cumcount()
+        one.update(every[(place >= start) & (place < stop)])
+    whole = make()
+    whole.__dict__ |= {k: v for k, v in one.__dict__.items() if k != "_stream"}
+    start = whole.best.model.start(2)
+    whole._stream = whole._read(whole._context, start, 80 - 24)
+    np.testing.assert_allclose(one.predict()["yhat"], whole.predict()["yhat"], rtol=1e-5)
+    assert one.predict()["ds"][0] == every["ds"].max() + pd.Timedelta("1h")
+
+
+def test_updates_must_follow(fitted):
+    with pytest.raises(FrameError, match="'a', 2024-01-04 11:00:00: the next row must be of"):
+        make("repeat").fit(table()).update(table(start="2024-01-04 11:00"))
+    with pytest.raises(FrameError, match="series 'z' was not fitted"):
+        make("repeat").fit(table()).update(table(("z",)))
+
+
+def test_known_columns():
+    data = table(steps=90).assign(price=np.tile(np.arange(90.0) % 7, 2))
+    past, future = data[data.index % 90 < 80], data[data.index % 90 >= 80]
+    one = make("patch_decoder", known=("price",)).fit(past)
+    assert not one.streams
+    first = one.predict(futr_df=future)
+    second = one.predict(futr_df=future.assign(price=future["price"] + 5))
+    assert not np.allclose(first["yhat"], second["yhat"])
+    with pytest.raises(FrameError, match="futr_df is needed: the next 6 steps of 'price'"):
+        one.predict()
+    with pytest.raises(FrameError, match="futr_df: series 'a', 2024-01-04 13:00:00 is missing"):
+        one.predict(futr_df=future[future.index % 90 < 85])
+    with pytest.raises(FrameError, match="no known columns"):
+        make("repeat").fit(past).predict(futr_df=future)
+
+
+def test_static_columns_are_known_everywhere():
+    data = table().assign(size=np.repeat([1.0, 2.0], 80))
+    one = make("patch_decoder", static=("size",)).fit(data)
+    future = table(steps=H, start="2024-01-04 08:00").assign(size=np.repeat([1.0, 2.0], H))
+    assert len(one.predict(futr_df=future)) == 2 * H
+
+
+def test_a_longer_horizon_is_said(fitted):
+    with pytest.warns(UserWarning, match="h = 9 is longer than the trained 6"):
+        out = fitted.predict(h=9)
+    assert len(out) == 18
+    assert out.attrs["recursive"]
+    np.testing.assert_allclose(out["yhat"][:H], fitted.predict()["yhat"][:H])
+
+
+def test_a_short_series_takes_part():
+    data = pd.concat([table(), table(("s",), steps=12)])
+    one = make().fit(data)
+    out = one.predict()
+    assert set(out["unique_id"]) == {"a", "b", "s"}
+    assert np.isfinite(out["yhat"]).all()
+
+
+def test_another_step_of_time_is_named(fitted):
+    days = table().assign(ds=np.tile(pd.date_range("2024-01-01", periods=80, freq="D"), 2))
+    with pytest.raises(FrameError, match="'a': its step is 'D', fitted was 'h'"):
+        fitted.predict(days)
+
+
+def test_quantiles_that_were_not_trained(fitted):
+    with pytest.raises(ValueError, match=r"not \[0.3\]: train with these, or choose intervals"):
+        fitted.predict(quantiles=(0.3,))
+    other = make(intervals="conformal").fit(table())
+    assert "q0.3" in other.predict(quantiles=(0.3, 0.5))
+
+
+def test_conformal_intervals_cover():
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=1200)
+    times = pd.date_range("2024-01-01", periods=1200, freq="h")
+    data = pd.DataFrame({"unique_id": "a", "ds": times, "y": y})
+    result = Forecaster("window_mean", h=5, input_size=20, val_share=0.4).backtest(
+        data, n_windows=80, step=5
+    )
+    row = result.table.set_index("model").loc["window_mean"]
+    assert row["coverage"] == pytest.approx(0.8, abs=0.05)
+
+
+def test_backtest_holds_the_baselines():
+    told = []
+    result = make("ridge").backtest(
+        table(), n_windows=3, step=2, progress=lambda *a: told.append(a)
+    )
+    assert set(result.table["model"]) == {"ridge", "repeat", "seasonal", "window_mean"}
+    assert len(result.forecasts) == 4 * 3 * 2 * H
+    assert told[2] == ("ridge", 3, 3)
+    one = result.forecasts.query("model == 'repeat'")
+    assert (one["ds"] > one["cutoff"]).all()
+    row = result.table.set_index("model").loc["repeat"]
+    error = one["y"] - one["yhat"]
+    assert row["mse"] == pytest.approx((error**2).mean())
+    assert row["mae"] == pytest.approx(error.abs().mean())
+    inside = (one["y"] >= one["q0.1"]) & (one["y"] <= one["q0.9"])
+    assert row["coverage"] == pytest.approx(inside.mean())
+    pinball = [
+        np.maximum(q * (one["y"] - one[f"q{q:g}"]), (q - 1) * (one["y"] - one[f"q{q:g}"]))
+        for q in (0.1, 0.5, 0.9)
+    ]
+    assert row["pinball"] == pytest.approx(np.mean(pinball))
+
+
+def test_refit_sees_more():
+    still, anew = (
+        make("ridge").backtest(table(), n_windows=2, refit=r).forecasts for r in (False, True)
+    )
+    first = still["cutoff"] == still["cutoff"].min()
+    np.testing.assert_array_equal(still["yhat"][first], anew["yhat"][first])
+    assert (still["yhat"] != anew["yhat"]).any()
+
+
+def test_a_backtest_too_long_is_named():
+    with pytest.raises(FrameError, match="series 'a' has 80 rows; n_windows = 20"):
+        make("ridge").backtest(table(), n_windows=20)
+
+
+def test_auto_reports_and_may_choose_ridge():
+    one = make("auto").fit(table(steps=160))
+    assert {"repeat", "seasonal", "window_mean", "ridge", "patch_decoder", "s_mamba"} <= set(
+        one.report
+    )
+    best = min(one.report, key=lambda n: one.report[n]["val_mse"])
+    assert one.best.name == best
+    assert all(set(row) == {"val_mse", "test_mse"} for row in one.report.values())
+
+
+def test_auto_warns_of_a_winner_that_fails():
+    steps = 200
+    y = np.random.default_rng(0).normal(size=steps)
+    y[-H:] += 30  # the level moves in the end: only the last value would follow
+    y[-H - 1] = 30
+    times = pd.date_range("2024-01-01", periods=steps, freq="h")
+    data = pd.DataFrame({"unique_id": "a", "ds": times, "y": y})
+    with pytest.warns(UserWarning, match="do not trust it without a backtest"):
+        Forecaster("auto", h=H, input_size=12, season=1, train=QUICK).fit(data)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: make("prophet"), "must be one of auto, repeat"),
+        (lambda: Forecaster("repeat", h=0), "h = 0 must be at least 1"),
+        (lambda: make("repeat").predict(), "fit first"),
+        (lambda: make("repeat").fit(table(steps=7)), "longest series has 7 rows"),
+        (lambda: make("repeat").fit(pd.concat([table(), table(("s",), steps=1)])), "'s': one row"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_gaps_are_masked():
+    data = table()
+    data.loc[[10, 11, 40, 100], "y"] = np.nan
+    with pytest.raises(FrameError, match="'a', 2024-01-01 10:00:00: y is missing"):
+        make().fit(data)
+    for model in ("ridge", "patch_decoder", "repeat"):
+        assert np.isfinite(make(model, fill="mask").fit(data).predict()["yhat"]).all()
+
+
+def test_files(tmp_path):
+    model = registry.build("ts-forecast", preset="tiny").eval()
+    data = table()
+    data.to_csv(tmp_path / "load.csv", index=False)
+    one = FileForecaster(model)
+    (row,) = one.run([tmp_path / "load.csv"], tmp_path / "out")
+    assert (row["series"], row["steps"]) == (2, 8)
+    out = pd.read_csv(row["output"])
+    assert list(out) == ["unique_id", "ds", "yhat", "q0.1", "q0.5", "q0.9"]
+    with pytest.raises(FileExistsError, match="exists already"):
+        one.run([tmp_path / "load.csv"], tmp_path / "out")
+    wide = data.pivot(index="ds", columns="unique_id", values="y").reset_index()
+    pd.testing.assert_frame_equal(one.forecast(wide), one.forecast(data))
+
+
+def test_files_with_known_columns():
+    model = registry.build("ts-forecast", preset="dlinear", h=4, input_size=8, covariates=1)
+    config = registry.resolve(registry.spec("ts-forecast").predict_config)(known=("price",))
+    data = table(("a",), steps=30).assign(price=1.0)
+    with pytest.raises(FrameError, match="the file ends with a target"):
+        FileForecaster(model.eval(), config).forecast(data)
+    data.loc[26:, "y"] = np.nan
+    assert len(FileForecaster(model.eval(), config).forecast(data)) == 4
+
+
+def test_plot(fitted):
+    pytest.importorskip("matplotlib").use("agg")
+    figure = fitted.plot(fitted.predict(), series=2)
+    assert [axis.get_title() for axis in figure.axes] == ["a", "b"]
+
+
+def test_forecasts_do_not_depend_on_warnings(fitted):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted.predict()

@@ -1,0 +1,129 @@
+"""Tables: what is refused, by series, timestamp and rule; what is filled, and how."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mamba_timeseries.frame import (
+    Columns,
+    FrameError,
+    collect,
+    collect_file,
+    following,
+    to_native,
+)
+
+DAYS = pd.date_range("2024-03-01", periods=6, freq="D")
+
+
+def table(y=(1.0, 2, 3, 4, 5, 6), times=DAYS, name="a"):
+    return pd.DataFrame({"unique_id": name, "ds": times, "y": y})
+
+
+def test_series_come_sorted_by_name_on_one_grid():
+    found = collect(pd.concat([table(name="b"), table(name="a")]))
+    assert found.names == ("a", "b")
+    assert found.freq == pd.tseries.frequencies.to_offset("D")
+    assert found.by_name["b"].y.tolist() == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (table().drop(columns="y"), "no column 'y'; there are"),
+        (table()[:0], "no row"),
+        (table(times=DAYS[[0, 1, 1, 2, 3, 4]]), "'a', 2024-03-02 00:00:00: this timestamp occurs"),
+        (table(times=DAYS[[0, 2, 1, 3, 4, 5]]), "'a', 2024-03-02 .*comes after 2024-03-03"),
+        (table(y=[1, 2, np.inf, 4, 5, 6]), "'a', 2024-03-03 00:00:00: y is infinite"),
+        (table(y=[1, 2, np.nan, 4, 5, 6]), r"'a', 2024-03-03 00:00:00: y is missing \(1 of 6\)"),
+        (table(y=[np.nan] * 6), "'a': no value of y"),
+        (table(y=["x"] * 6), "the column 'y' must hold numbers"),
+        (table()[:5].drop(3), "'a', 2024-03-04 00:00:00: this step"),
+        (table(times=["x"] * 6), "'a': 'x' is no timestamp"),
+        (table().assign(ds=[*DAYS[:5], None]), "a timestamp is missing"),
+    ],
+)
+def test_what_is_refused(frame, message):
+    with pytest.raises(FrameError, match=message):
+        collect(frame, freq="D" if len(frame) and frame["ds"].dtype != object else None)
+
+
+def test_times_between_steps_are_named():
+    times = [*DAYS[:4], DAYS[4] + pd.Timedelta("5h"), DAYS[5]]
+    with pytest.raises(FrameError, match="2024-03-05 05:00:00: lies between the steps of freq"):
+        collect(table(times=times), freq="D")
+
+
+def test_mixed_time_zones_are_named():
+    times = [DAYS[0].tz_localize("UTC"), *(d.tz_localize("Asia/Tokyo") for d in DAYS[1:])]
+    with pytest.raises(FrameError, match=r"'a', 2024-03-02 .*time zone Asia/Tokyo, before it UTC"):
+        collect(table(times=pd.Series(times, dtype=object)))
+
+
+def test_a_constant_series_is_named():
+    with pytest.warns(UserWarning, match=r"'a' is constant \(3\) from 2024-03-01"):
+        collect(table(y=[3.0] * 6))
+
+
+@pytest.mark.parametrize(
+    ("fill", "y", "observed"),
+    [
+        ("ffill", [1, 1, 1, 4, 5, 6], [True] * 6),
+        ("linear", [1, 2, 3, 4, 5, 6], [True] * 6),
+        ("mask", [1, 0, 0, 4, 5, 6], [True, False, False, True, True, True]),
+    ],
+)
+def test_gaps_are_filled_by_the_rule(fill, y, observed):
+    gap = table(y=[1, np.nan, 3, 4, 5, 6.0]).drop(2)  # a missing value and a missing row
+    one = collect(gap, freq="D", fill=fill).series[0]
+    assert one.y.tolist() == y
+    assert one.observed.tolist() == observed
+
+
+def test_nothing_to_carry_on_at_the_start():
+    with pytest.raises(FrameError, match=r"2024-03-01 .*nothing before it"):
+        collect(table(y=[np.nan, 2, 3, 4, 5, 6]), fill="ffill")
+
+
+def test_known_columns_must_be_known():
+    frame = table().assign(price=[1, 2, np.nan, 4, 5, 6])
+    with pytest.raises(FrameError, match=r"2024-03-03 .*price is missing"):
+        collect(frame, Columns(known=("price",)))
+
+
+def test_whole_numbers_are_times_too():
+    found = collect(table(times=[3, 5, 7, 9, 11, 13]))
+    assert found.freq == 2
+    assert following(found.series[0].times, 2, found.freq).tolist() == [15, 17]
+
+
+def test_polars_in_and_out():
+    polars = pytest.importorskip("polars")
+    found = collect(polars.from_pandas(table()))
+    assert found.backend == "polars"
+    assert found.series[0].times.equals(pd.DatetimeIndex(DAYS, freq=None))
+    zoned = polars.from_pandas(table(times=DAYS.tz_localize("Europe/Paris")))
+    times = collect(zoned).series[0].times
+    assert str(times.tz) == "Europe/Paris"
+    back = to_native({"ds": times, "n": np.array(["a"] * 6, dtype=object)}, "polars")
+    assert back["ds"].dtype.time_zone == "Europe/Paris"
+    assert back["n"].to_list() == ["a"] * 6
+
+
+def test_files_long_and_wide(tmp_path):
+    long = pd.concat([table(), table(name="b")])
+    long.to_csv(tmp_path / "long.csv", index=False)
+    wide = pd.DataFrame({"date": DAYS, "b": range(6), "a": range(6)})
+    wide.to_csv(tmp_path / "wide.csv", index=False)
+    for name in ("long", "wide"):
+        assert collect_file(tmp_path / f"{name}.csv", Columns()).names == ("a", "b")
+    pytest.importorskip("pyarrow")
+    long.to_parquet(tmp_path / "long.parquet")
+    assert collect_file(tmp_path / "long.parquet", Columns()).names == ("a", "b")
+    (tmp_path / "x.txt").touch()
+    with pytest.raises(FrameError, match=r"must be a \.csv or \.parquet"):
+        collect_file(tmp_path / "x.txt", Columns())
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        collect_file(tmp_path / "no.csv", Columns())
