@@ -129,6 +129,27 @@ def _prepare(
     return scan
 
 
+def keeps(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    initial_state: Tensor | None,
+    delta_softplus: bool,
+    order: Tensor | None,
+    cu_seqlens: Tensor | None,
+) -> Tensor:
+    """What forward keeps for backward, empty: the states at the block borders."""
+    groups, _, _ = _group_count(A, B, C, order)
+    scans = u.shape[0] * (1 if order is None else order.shape[-2]) * groups
+    shape = ((u.shape[-1] + BLOCK - 1) // BLOCK, scans, A.shape[-1], A.shape[-2] // groups)
+    return u.new_empty(shape, dtype=working_dtype(u, delta, A, B, C, initial_state))
+
+
 def forward(
     u: Tensor,
     delta: Tensor,
@@ -145,11 +166,11 @@ def forward(
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Outputs in token order, last state, and (when ``keep``) the states at the block borders."""
-    scan = _prepare(
-        u, delta, A, B, C, D, z, delta_bias, initial_state, delta_softplus, order, cu_seqlens
-    )
+    inputs = (u, delta, A, B, C, D, z, delta_bias, initial_state, delta_softplus, order, cu_seqlens)
+    scan = _prepare(*inputs)
     check_order(order, scan.bounds)
-    y, last, borders = _scan_forward(scan, keep)
+    borders = keeps(*inputs) if keep else u.new_empty(0)
+    y, last = _scan_forward(scan, borders if keep else None)
     if scan.D is not None:
         y.addcmul_(scan.D, scan.u)
     if scan.z is not None:
@@ -191,17 +212,16 @@ def _run_block(
         h = b
 
 
-def _scan_forward(scan: _Scan, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
-    length, q, d = scan.u.shape
+def _scan_forward(scan: _Scan, borders: Tensor | None) -> tuple[Tensor, Tensor]:
+    length = scan.u.shape[0]
     y = torch.empty_like(scan.u)
     last = scan.A.new_zeros(len(scan.bounds), *scan.A.shape)
     if scan.h0 is not None:
         last.copy_(scan.h0)
-    borders = scan.A.new_empty(-(-length // BLOCK) if keep else 0, *scan.A.shape)
     starts, ends = scan.starts, scan.ends
     h: Tensor | None = None
     for j, (s, e) in enumerate(_blocks(length)):
-        if keep:
+        if borders is not None:
             borders[j] = 0 if h is None else h
         decay, states = _decays_and_inputs(scan, s, e)
         _run_block(scan, s, decay, states, h, starts)
@@ -210,7 +230,7 @@ def _scan_forward(scan: _Scan, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
         for t in range(s, e):
             if t in ends:
                 last[ends[t]] = states[t - s]
-    return y, last, borders
+    return y, last
 
 
 @dataclass

@@ -1,0 +1,11 @@
+// All kernels for one instruction set: compiled once for each, with MAMBA_ISA_<name> defined and
+// MAMBA_TABLE naming the table it exports.
+#include "selective_scan.h"
+#include "selective_scan_backward.h"
+
+extern const Kernels MAMBA_TABLE;
+const Kernels MAMBA_TABLE = {
+    {scan_pack_plan, scan_pack},
+    {scan_forward_plan, scan_forward},
+    {scan_backward_plan, scan_backward},
+};
