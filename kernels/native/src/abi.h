@@ -47,13 +47,13 @@ struct Ssd {
   Tensor order;                // (b, k, t)
   Tensor out;                  // (b, k, t, h, p)
   Tensor last;                 // (r, k, h, p, n)
-  Tensor saved;                // (b, k, slot, h, state) float32: states at the borders of blocks
+  Tensor saved;                // (b, k, slot, h) states (n, p) float32, between spans of time
   Tensor edges;                // (sequences + 1)
   Tensor dout, dlast;          // like out, last
   Tensor dx, dz;               // (b, k, t, h, p) float32; may broadcast k
   Tensor ddt;                  // (b, k, t, h) float32
   Tensor dA, dbias;            // (b, k, h) float32
-  Tensor dB, dC;               // (shard, b, k, g, t) rows of n float32, in token order
+  Tensor dB, dC;               // (b, k, t, g, n) float32, one after another for each shard
   Tensor dD;                   // (b, k, h, p) float32
   Tensor dinitial;             // (r, k, h, p, n) float32
   int64_t batch, paths, heads, groups, width, states, length, sequences, shards, softplus;
@@ -85,5 +85,5 @@ struct Kernel {
 };
 
 struct Kernels {
-  Kernel scan_pack, scan_forward, scan_backward;
+  Kernel scan_pack, scan_forward, scan_backward, ssd_forward, ssd_backward;
 };

@@ -2,10 +2,14 @@
 // MAMBA_TABLE naming the table it exports.
 #include "selective_scan.h"
 #include "selective_scan_backward.h"
+#include "ssd.h"
+#include "ssd_backward.h"
 
 extern const Kernels MAMBA_TABLE;
 const Kernels MAMBA_TABLE = {
     {scan_pack_plan, scan_pack},
     {scan_forward_plan, scan_forward},
     {scan_backward_plan, scan_backward},
+    {ssd_forward_plan, ssd_forward},
+    {ssd_backward_plan, ssd_backward},
 };

@@ -76,3 +76,15 @@ SELECTIVE_SCAN = Layout(
         "softplus",
     ),
 )  # fmt: skip
+
+SSD = Layout(
+    (
+        "x", "z", "dt", "A", "dt_bias", "B", "C", "D", "initial", "order", "out", "last", "saved",
+        "edges", "dout", "dlast", "dx", "dz", "ddt", "dA", "dbias", "dB", "dC", "dD", "dinitial",
+    ),
+    (
+        "batch", "paths", "heads", "groups", "width", "states", "length", "sequences", "shards",
+        "softplus",
+    ),
+    ("dt_min", "dt_max"),
+)  # fmt: skip
