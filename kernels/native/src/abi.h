@@ -86,4 +86,5 @@ struct Kernel {
 
 struct Kernels {
   Kernel scan_pack, scan_forward, scan_backward, ssd_forward, ssd_backward;
+  Kernel conv_forward, conv_backward;
 };

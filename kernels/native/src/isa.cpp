@@ -1,5 +1,6 @@
 // All kernels for one instruction set: compiled once for each, with MAMBA_ISA_<name> defined and
 // MAMBA_TABLE naming the table it exports.
+#include "conv.h"
 #include "selective_scan.h"
 #include "selective_scan_backward.h"
 #include "ssd.h"
@@ -12,4 +13,6 @@ const Kernels MAMBA_TABLE = {
     {scan_backward_plan, scan_backward},
     {ssd_forward_plan, ssd_forward},
     {ssd_backward_plan, ssd_backward},
+    {conv_forward_plan, conv_forward},
+    {conv_backward_plan, conv_backward},
 };

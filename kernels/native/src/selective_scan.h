@@ -107,7 +107,7 @@ static void scan_pack(const void* call, int64_t item, float* tile) {
                     static_cast<ptrdiff_t>(t.stride[4]), static_cast<ptrdiff_t>(t.stride[3])};
     for (int64_t s = 0; s < a.length; s += BLOCK) {
       const int count = static_cast<int>(least(BLOCK, a.length - s));
-      load_block(tile, W, v, {order, static_cast<ptrdiff_t>(s), count}, width);
+      load_block(tile, W, v, span_of(order, s, count), width);
       for (int i = 0; i < count; i++)
         store_n(to + (s + i) * a.states + n, load(tile + i * W), width);
     }
@@ -135,9 +135,9 @@ MAMBA_INLINE void load_steps(const SelectiveScan& a, const Lanes& l, const Span&
 // Asks for the rows of the next block: rows far apart defeat the hardware's own prefetching.
 MAMBA_INLINE void prefetch_block(const View& v, const Span& s, int channels) {
 #if defined(__GNUC__) || defined(__clang__)
-  if (v.time != 1 || s.order || !v.present()) return;
+  if (v.time != 1 || !s.step || s.count <= 0 || !v.present()) return;
   for (int c = 0; c < channels; c++) {
-    const char* row = address(*v.tensor, v.offset + c * v.channel + s.first);
+    const char* row = address(*v.tensor, v.offset + c * v.channel + s.lowest());
     for (int64_t i = 0; i < s.count * item_size(*v.tensor); i += 64) __builtin_prefetch(row + i);
   }
 #else
@@ -190,15 +190,14 @@ static void scan_forward(const void* call, int64_t item, float* scratch) {
     const int64_t end = edge(a.edges, s + 1);
     load_states(h, a.initial, row, l, n);
     for (int64_t t = start; t < end; t += BLOCK) {
-      const Span span = {order, static_cast<ptrdiff_t>(t), static_cast<int>(least(BLOCK, end - t))};
+      const Span span = span_of(order, t, least(BLOCK, end - t));
       if (a.saved.data && t > start) {
         float* to = slot_of(a, l, slot++);
         for (int64_t i = 0; i < n; i++) store_n(to + i * a.channels, load(h + i * W), l.channels);
       }
       load_steps(a, l, span, bias, u, dt, nullptr);
       if (a.z.data) load_block(z, W, view_of(a.z, l), span, l.channels);
-      const Span next = {order, static_cast<ptrdiff_t>(t + BLOCK),
-                         static_cast<int>(least(BLOCK, end - t - BLOCK))};
+      const Span next = span_of(order, t + BLOCK, least(BLOCK, end - t - BLOCK));
       prefetch_block(view_of(a.u, l), next, l.channels);
       prefetch_block(view_of(a.delta, l), next, l.channels);
       prefetch_block(view_of(a.z, l), next, l.channels);

@@ -154,7 +154,7 @@ static void backward_lanes(const SelectiveScan& a, const Lanes& l, int64_t shard
       } else {
         load_states(m.before, a.initial, row, l, n);
       }
-      const Span span = {order, static_cast<ptrdiff_t>(t), static_cast<int>(least(BLOCK, end - t))};
+      const Span span = span_of(order, t, least(BLOCK, end - t));
       backward_block(a, l, span, m, bias, skip, dB, dC, &sums);
     }
     if (blocks > 1) slot += blocks - 1;

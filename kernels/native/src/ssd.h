@@ -274,7 +274,7 @@ static void ssd_forward(const void* call, int64_t item, float* scratch) {
     for (int64_t h = 0; h < heads.count; h++)
       load_state(states + h * size.size(), a.initial, row, k, heads.first + h, a);
     for (int64_t t = start; t < end; t += SPAN) {
-      const Span span = {order, static_cast<ptrdiff_t>(t), static_cast<int>(least(SPAN, end - t))};
+      const Span span = span_of(order, t, least(SPAN, end - t));
       load_shared(shared, a, heads.b, k, heads.group, span);
       for (int64_t h = 0; h < heads.count; h++) {
         float* S = states + h * size.size();

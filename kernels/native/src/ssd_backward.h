@@ -225,7 +225,7 @@ static void store_shared(const Ssd& a, const Tensor& to, int64_t b, int64_t k, c
     transpose(s.n, CHUNK, columns + t * n, CHUNK, rows, n);
     gemm(part, CHUNK, s.n, CHUNK, {dCB.data + t * CHUNK, dCB.row, dCB.column}, {other + t * n, n}, rows,
          n, 1);
-    const Span chunk = {span.order, span.first + t, static_cast<int>(least(CHUNK, span.count - t))};
+    const Span chunk = span_of(span.order, span.first + t, least(CHUNK, span.count - t));
     View v = head_view(to, b, k, heads.group);
     v.offset += heads.shard * a.batch * to.stride[0];
     store_wide(rows, v, chunk, a.states, false);
@@ -255,7 +255,7 @@ static void backward_path(const Ssd& a, const Heads& heads, int64_t k, float* sc
       load_state(dS + h * size.size(), a.dlast, row, k, heads.first + h, a);
     for (int64_t j = spans - 1; j >= 0; j--) {
       const int64_t t = start + j * SPAN;
-      const Span span = {order, static_cast<ptrdiff_t>(t), static_cast<int>(least(SPAN, end - t))};
+      const Span span = span_of(order, t, least(SPAN, end - t));
       load_shared(shared, a, heads.b, k, heads.group, span);
       memset(grads.dBT, 0, sizeof(float) * (2 * SPAN * size.n + SPAN * CHUNK));
       for (int64_t h = 0; h < count; h++) {

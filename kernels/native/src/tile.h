@@ -76,13 +76,26 @@ struct View {
   bool present() const { return tensor->data != 0; }
 };
 
-// Which tokens a tile holds: count of them from position `first`, through `order` if there is one.
+// Which tokens a tile holds: `count` of them from position `first`, through `order` if there is one.
+// Where they follow one another, forward or backward, `step` is 1 or -1, else 0.
 struct Span {
   const int64_t* order;
   ptrdiff_t first;
-  int count;
+  int count, step;
   ptrdiff_t token(int t) const { return order ? order[first + t] : first + t; }
+  ptrdiff_t lowest() const { return step < 0 ? token(count - 1) : token(0); }
+  int row(int i) const { return step < 0 ? count - 1 - i : i; }  // of the i-th lowest token
 };
+static Span span_of(const int64_t* order, int64_t first, int64_t count) {
+  Span s = {order, static_cast<ptrdiff_t>(first), static_cast<int>(count), 1};
+  if (!order || count < 2) return s;
+  const int64_t* o = order + first;
+  const int64_t step = o[1] - o[0];
+  bool even = step == 1 || step == -1;
+  for (int64_t i = 2; even && i < count; i++) even = o[i] - o[i - 1] == step;
+  s.step = even ? static_cast<int>(step) : 0;
+  return s;
+}
 
 MAMBA_INLINE ptrdiff_t item_size(const Tensor& t) { return t.dtype == FLOAT32 ? 4 : 2; }
 MAMBA_INLINE char* address(const Tensor& t, ptrdiff_t offset) {
@@ -136,16 +149,16 @@ static void load_block(float* tile, int ld, const View& v, const Span& s, int ch
       const float* row = base + s.token(t) * v.time;
       store(tile + t * ld, channels < W ? load_n(row, channels) : load(row));
     }
-  } else if (plain && v.time == 1 && !s.order && channels == W) {
-    const float* base = reinterpret_cast<const float*>(v.tensor->data) + v.offset + s.first;
+  } else if (plain && v.time == 1 && s.step && channels == W) {
+    const float* base = reinterpret_cast<const float*>(v.tensor->data) + v.offset + s.lowest();
     int t = 0;
     for (; t + 4 <= s.count; t += 4) {
       F four[4];
       load_rows4(base + t, v.channel, four);
-      for (int i = 0; i < 4; i++) store(tile + (t + i) * ld, four[i]);
+      for (int i = 0; i < 4; i++) store(tile + s.row(t + i) * ld, four[i]);
     }
     for (; t < s.count; t++)
-      for (int c = 0; c < W; c++) tile[t * ld + c] = base[c * v.channel + t];
+      for (int c = 0; c < W; c++) tile[s.row(t) * ld + c] = base[c * v.channel + t];
   } else if (plain) {
     load_any<Float32>(tile, ld, v, s, channels);
   } else if (v.tensor->dtype == BFLOAT16) {
@@ -170,16 +183,24 @@ static void store_block(const float* tile, int ld, const View& v, const Span& s,
         store(row, add ? value + load(row) : value);
       }
     }
-  } else if (plain && v.time == 1 && !s.order && channels == W && !add) {
-    float* base = reinterpret_cast<float*>(v.tensor->data) + v.offset + s.first;
+  } else if (plain && v.time == 1 && s.step && channels == W) {
+    float* base = reinterpret_cast<float*>(v.tensor->data) + v.offset + s.lowest();
     int t = 0;
     for (; t + 4 <= s.count; t += 4) {
-      const F four[4] = {load(tile + t * ld), load(tile + (t + 1) * ld), load(tile + (t + 2) * ld),
-                         load(tile + (t + 3) * ld)};
+      F four[4], before[4];
+      if (add) load_rows4(base + t, v.channel, before);
+      for (int i = 0; i < 4; i++) {
+        four[i] = load(tile + s.row(t + i) * ld);
+        if (add) four[i] = four[i] + before[i];
+      }
       store_rows4(base + t, v.channel, four);
     }
-    for (; t < s.count; t++)
-      for (int c = 0; c < W; c++) base[c * v.channel + t] = tile[t * ld + c];
+    for (; t < s.count; t++) {
+      for (int c = 0; c < W; c++) {
+        float* place = base + c * v.channel + t;
+        *place = tile[s.row(t) * ld + c] + (add ? *place : 0.0f);
+      }
+    }
   } else if (plain) {
     store_any<Float32>(tile, ld, v, s, channels, add);
   } else if (v.tensor->dtype == BFLOAT16) {

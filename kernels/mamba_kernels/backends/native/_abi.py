@@ -88,3 +88,11 @@ SSD = Layout(
     ),
     ("dt_min", "dt_max"),
 )  # fmt: skip
+
+CONV = Layout(
+    (
+        "x", "weight", "bias", "initial", "order", "out", "last", "edges", "dout", "dlast", "dx",
+        "dweight", "dbias", "dinitial",
+    ),
+    ("batch", "paths", "channels", "width", "length", "sequences", "silu"),
+)  # fmt: skip

@@ -16,7 +16,15 @@ ISA = "MAMBA_NATIVE_ISA"
 VERSION = 1
 """The library's interface that ``_abi.py`` describes."""
 INSTALL = "python -m pip install --force-reinstall --no-deps --no-cache-dir mamba-kernels-native"
-KERNELS = ("scan_pack", "scan_forward", "scan_backward", "ssd_forward", "ssd_backward")
+KERNELS = (
+    "scan_pack",
+    "scan_forward",
+    "scan_backward",
+    "ssd_forward",
+    "ssd_backward",
+    "conv_forward",
+    "conv_backward",
+)
 """The kernels, in the order of ``struct Kernels`` in ``abi.h``."""
 
 
