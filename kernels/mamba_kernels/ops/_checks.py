@@ -26,7 +26,8 @@ def tensors(
             device, first = value.device, name
         elif value.device != device:
             raise ValueError(
-                f"{op}: {name} is on {value.device} and {first} on {device}: move both to one device"
+                f"{op}: {name} is on {value.device} and {first} on {device}: move both to one "
+                "device"
             )
 
 

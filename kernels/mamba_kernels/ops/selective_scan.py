@@ -87,8 +87,9 @@ def _check(
     n = A.shape[-1]
     steps = 2 * length if A.is_complex() else length
     for name, value in (("B", B), ("C", C)):
-        over_time = (batch, *paths, n, steps), (batch, *paths, "G", n, steps)
-        check.shape(op, name, value, (channels, n), *over_time)
+        over_time = (batch, *paths, n, steps)
+        by_group: tuple[int | str, ...] = (batch, *paths, "G", n, steps)
+        check.shape(op, name, value, (channels, n), over_time, by_group)
         if value.dim() == len(per_path) + 1 and (value.shape[-3] < 1 or channels % value.shape[-3]):
             raise ValueError(
                 f"{op}: {name} has {value.shape[-3]} groups, which do not divide the {channels} "

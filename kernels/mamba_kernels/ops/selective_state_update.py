@@ -56,7 +56,7 @@ def selective_state_update(
     :raises ValueError, TypeError: for shapes, dtypes or devices that do not fit.
     """
     op = "selective_state_update"
-    given = {"state": state, "x": x, "dt": dt, "A": A, "B": B, "C": C}
+    given: dict[str, Tensor | None] = {"state": state, "x": x, "dt": dt, "A": A, "B": B, "C": C}
     given |= {"D": D, "z": z, "dt_bias": dt_bias}
     check.tensors(op, given, optional=("D", "z", "dt_bias"), real=True)
     if x.dim() not in (2, 3):
