@@ -77,6 +77,15 @@ struct Conv {
   int64_t batch, paths, channels, width, length, sequences, silu;
 };
 
+struct Norm {
+  Tensor x, z, out;            // (row, d); out contiguous
+  Tensor weight, bias;         // (-, d)
+  Tensor dout, dx, dz;         // (row, d); dx and dz contiguous float32
+  Tensor dweight, dbias;       // (shard, d) float32, contiguous
+  int64_t rows, channels, group_size, norm_before_gate, shards;
+  double eps;
+};
+
 // One instruction set's kernels. A call is cut into items that any thread may do in any order;
 // `plan` says how many there are and how many floats of scratch a thread needs.
 struct Kernel {
@@ -87,4 +96,5 @@ struct Kernel {
 struct Kernels {
   Kernel scan_pack, scan_forward, scan_backward, ssd_forward, ssd_backward;
   Kernel conv_forward, conv_backward;
+  Kernel norm_forward, norm_backward;
 };

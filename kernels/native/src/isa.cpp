@@ -1,6 +1,7 @@
 // All kernels for one instruction set: compiled once for each, with MAMBA_ISA_<name> defined and
 // MAMBA_TABLE naming the table it exports.
 #include "conv.h"
+#include "norm.h"
 #include "selective_scan.h"
 #include "selective_scan_backward.h"
 #include "ssd.h"
@@ -15,4 +16,6 @@ const Kernels MAMBA_TABLE = {
     {ssd_backward_plan, ssd_backward},
     {conv_forward_plan, conv_forward},
     {conv_backward_plan, conv_backward},
+    {norm_forward_plan, norm_forward},
+    {norm_forward_plan, norm_backward},
 };

@@ -4,6 +4,7 @@
 // symbol that the linker merges could carry wide instructions to a CPU that lacks them.
 #pragma once
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>

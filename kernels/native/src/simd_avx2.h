@@ -20,6 +20,7 @@ MAMBA_INLINE F operator/(F a, F b) { return {_mm256_div_ps(a.v, b.v)}; }
 MAMBA_INLINE F fma(F a, F b, F c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
 MAMBA_INLINE F max(F lo, F x) { return {_mm256_max_ps(lo.v, x.v)}; }
 MAMBA_INLINE F min(F hi, F x) { return {_mm256_min_ps(hi.v, x.v)}; }
+MAMBA_INLINE F square_root(F a) { return {_mm256_sqrt_ps(a.v)}; }
 MAMBA_INLINE F abs(F a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
 MAMBA_INLINE F round(F a) {
   return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};

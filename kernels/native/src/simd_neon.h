@@ -25,6 +25,7 @@ MAMBA_INLINE F operator/(F a, F b) { return {vdivq_f32(a.v, b.v)}; }
 MAMBA_INLINE F fma(F a, F b, F c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
 MAMBA_INLINE F max(F lo, F x) { return {vmaxq_f32(lo.v, x.v)}; }
 MAMBA_INLINE F min(F hi, F x) { return {vminq_f32(hi.v, x.v)}; }
+MAMBA_INLINE F square_root(F a) { return {vsqrtq_f32(a.v)}; }
 MAMBA_INLINE F abs(F a) { return {vabsq_f32(a.v)}; }
 MAMBA_INLINE F round(F a) { return {vrndnq_f32(a.v)}; }
 MAMBA_INLINE F scale(F p, F n) {

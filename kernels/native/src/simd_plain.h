@@ -25,6 +25,7 @@ MAMBA_INLINE F operator/(F a, F b) { MAMBA_LANES(a.v[i] / b.v[i]); }
 MAMBA_INLINE F fma(F a, F b, F c) { MAMBA_LANES(a.v[i] * b.v[i] + c.v[i]); }
 MAMBA_INLINE F max(F lo, F x) { MAMBA_LANES(lo.v[i] > x.v[i] ? lo.v[i] : x.v[i]); }
 MAMBA_INLINE F min(F hi, F x) { MAMBA_LANES(hi.v[i] < x.v[i] ? hi.v[i] : x.v[i]); }
+MAMBA_INLINE F square_root(F a) { MAMBA_LANES(sqrtf(a.v[i])); }
 MAMBA_INLINE F abs(F a) { MAMBA_LANES(a.v[i] < 0 ? -a.v[i] : a.v[i]); }
 MAMBA_INLINE int32_t nearest(float x) {  // for |x| < 2^31; a NaN has no integer
   return x == x ? static_cast<int32_t>(x < 0 ? x - 0.5f : x + 0.5f) : 0;

@@ -25,6 +25,7 @@ MAMBA_INLINE F operator/(F a, F b) { return {_mm_div_ps(a.v, b.v)}; }
 MAMBA_INLINE F fma(F a, F b, F c) { return {_mm_add_ps(_mm_mul_ps(a.v, b.v), c.v)}; }
 MAMBA_INLINE F max(F lo, F x) { return {_mm_max_ps(lo.v, x.v)}; }
 MAMBA_INLINE F min(F hi, F x) { return {_mm_min_ps(hi.v, x.v)}; }
+MAMBA_INLINE F square_root(F a) { return {_mm_sqrt_ps(a.v)}; }
 MAMBA_INLINE F abs(F a) { return {_mm_andnot_ps(_mm_set1_ps(-0.0f), a.v)}; }
 MAMBA_INLINE F round(F a) { return {_mm_cvtepi32_ps(_mm_cvtps_epi32(a.v))}; }  // |a| < 2^31
 MAMBA_INLINE F scale(F p, F n) {

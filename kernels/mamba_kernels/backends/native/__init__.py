@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mamba_kernels.backends import Call
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-_OPS = ("selective_scan", "ssd", "causal_conv1d")
+_OPS = ("selective_scan", "ssd", "causal_conv1d", "rms_norm_gated")
 
 
 def refusal(call: Call) -> str | None:

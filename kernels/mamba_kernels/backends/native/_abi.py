@@ -96,3 +96,9 @@ CONV = Layout(
     ),
     ("batch", "paths", "channels", "width", "length", "sequences", "silu"),
 )  # fmt: skip
+
+NORM = Layout(
+    ("x", "z", "out", "weight", "bias", "dout", "dx", "dz", "dweight", "dbias"),
+    ("rows", "channels", "group_size", "norm_before_gate", "shards"),
+    ("eps",),
+)

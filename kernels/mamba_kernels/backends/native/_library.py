@@ -24,6 +24,8 @@ KERNELS = (
     "ssd_backward",
     "conv_forward",
     "conv_backward",
+    "norm_forward",
+    "norm_backward",
 )
 """The kernels, in the order of ``struct Kernels`` in ``abi.h``."""
 
