@@ -86,6 +86,24 @@ struct Norm {
   double eps;
 };
 
+struct Step {
+  Tensor state;                // (r, h, p, n), changed in place
+  Tensor x, dt, z, out;        // (b, h, p)
+  Tensor A;                    // (h, p, n)
+  Tensor B, C;                 // (b, g, n)
+  Tensor D, dt_bias;           // (-, h, p)
+  Tensor indices;              // (b): rows of the state; absent: row b
+  int64_t batch, heads, groups, width, states, softplus;
+};
+
+struct ConvStep {
+  Tensor x, out;               // (b, d, t)
+  Tensor state;                // (b, d, kept), changed in place
+  Tensor weight;               // (d, w)
+  Tensor bias;                 // (d)
+  int64_t batch, channels, width, kept, steps, silu;
+};
+
 // One instruction set's kernels. A call is cut into items that any thread may do in any order;
 // `plan` says how many there are and how many floats of scratch a thread needs.
 struct Kernel {
@@ -97,4 +115,5 @@ struct Kernels {
   Kernel scan_pack, scan_forward, scan_backward, ssd_forward, ssd_backward;
   Kernel conv_forward, conv_backward;
   Kernel norm_forward, norm_backward;
+  Kernel step, conv_step;
 };

@@ -6,6 +6,7 @@
 #include "selective_scan_backward.h"
 #include "ssd.h"
 #include "ssd_backward.h"
+#include "step.h"
 
 extern const Kernels MAMBA_TABLE;
 const Kernels MAMBA_TABLE = {
@@ -18,4 +19,6 @@ const Kernels MAMBA_TABLE = {
     {conv_backward_plan, conv_backward},
     {norm_forward_plan, norm_forward},
     {norm_forward_plan, norm_backward},
+    {step_plan, step},
+    {conv_step_plan, conv_step},
 };

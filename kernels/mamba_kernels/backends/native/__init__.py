@@ -10,15 +10,12 @@ if TYPE_CHECKING:
     from mamba_kernels.backends import Call
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-_OPS = ("selective_scan", "ssd", "causal_conv1d", "rms_norm_gated")
 
 
 def refusal(call: Call) -> str | None:
     """Why these kernels do not compute a call, or None."""
     if call.device != "cpu":
         return f"native computes on the CPU only, these tensors are on {call.device}"
-    if call.op not in _OPS:
-        return f"native has no {call.op} yet"
     if "complex" in call.features:
         return "native computes real A only"
     if "constant" in call.features:

@@ -102,3 +102,13 @@ NORM = Layout(
     ("rows", "channels", "group_size", "norm_before_gate", "shards"),
     ("eps",),
 )
+
+STEP = Layout(
+    ("state", "x", "dt", "z", "out", "A", "B", "C", "D", "dt_bias", "indices"),
+    ("batch", "heads", "groups", "width", "states", "softplus"),
+)
+
+CONV_STEP = Layout(
+    ("x", "out", "state", "weight", "bias"),
+    ("batch", "channels", "width", "kept", "steps", "silu"),
+)

@@ -26,8 +26,13 @@ KERNELS = (
     "conv_backward",
     "norm_forward",
     "norm_backward",
+    "step",
+    "conv_step",
 )
 """The kernels, in the order of ``struct Kernels`` in ``abi.h``."""
+
+_NUMBER = {name: number for number, name in enumerate(KERNELS)}
+_WORTH_A_THREAD = 1 << 18
 
 
 class Unavailable(Exception):
@@ -109,12 +114,15 @@ def use_isa(name: str) -> None:
         raise ValueError(f"{name} cannot run here: take one of {', '.join(isas())}")
 
 
-def run(kernel: str, call: bytes) -> None:
+def run(kernel: str, call: bytes, work: int | None = None) -> None:
     """Run one kernel on as many threads as torch uses.
 
     :param call: the packed fields of its structure, see ``_abi.py``.
+    :param work: multiply-adds, where they can be so few that starting a thread costs more.
     """
-    status = library().mamba_native_run(KERNELS.index(kernel), call, torch.get_num_threads())
+    small = work is not None and work < _WORTH_A_THREAD
+    threads = 1 if small else torch.get_num_threads()
+    status = library().mamba_native_run(_NUMBER[kernel], call, threads)
     if status == 1:
         raise MemoryError(f"{kernel}: no memory for its workspace")
     if status:
