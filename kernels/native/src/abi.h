@@ -91,7 +91,7 @@ struct Step {
   Tensor x, dt, z, out;        // (b, h, p)
   Tensor A;                    // (h, p, n)
   Tensor B, C;                 // (b, g, n)
-  Tensor D, dt_bias;           // (-, h, p)
+  Tensor D, dt_bias;           // (h, p)
   Tensor indices;              // (b): rows of the state; absent: row b
   int64_t batch, heads, groups, width, states, softplus;
 };

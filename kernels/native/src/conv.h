@@ -145,11 +145,11 @@ static void conv_backward_block(const Conv& a, const ConvLanes& l, int64_t row, 
     }
   }
   for (int64_t i = 0; i < width; i++) {
-    F sum = load(m.dtaps + i * W);
+    F sum = F::zero();
     for (int t = 0; t < count; t++) sum = fma(load(m.g + t * W), load(m.x + (t + i) * W), sum);
-    store(m.dtaps + i * W, sum);
+    store(m.dtaps + i * W, load(m.dtaps + i * W) + sum);
   }
-  F bias = load(m.dtaps + width * W);
+  F bias = F::zero();
   for (int t = 0; t < count; t++) {
     bias = bias + load(m.g + t * W);
     const int64_t from_end = left - t;  // the last inputs of the sequence are its final state
@@ -158,7 +158,7 @@ static void conv_backward_block(const Conv& a, const ConvLanes& l, int64_t row, 
       sum = fma(load(m.taps + i * W), load(m.g + (t + past - i) * W), sum);
     store(m.dx + t * W, sum);
   }
-  store(m.dtaps + width * W, bias);
+  store(m.dtaps + width * W, load(m.dtaps + width * W) + bias);
   store_block(m.dx, W, conv_view(a.dx, l), span, l.channels, l.k > 0 && !a.dx.stride[1]);
 }
 

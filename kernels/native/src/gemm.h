@@ -30,8 +30,7 @@ template <int MR, int NV>
 MAMBA_INLINE void gemm_tile(int64_t depth, Left a, Rows b, float* c, ptrdiff_t row, float beta) {
   F sum[MR][NV];
   for (int i = 0; i < MR; i++)
-    for (int j = 0; j < NV; j++)
-      sum[i][j] = beta == 0 ? F::zero() : load(c + i * row + j * W) * set1(beta);
+    for (int j = 0; j < NV; j++) sum[i][j] = F::zero();
   for (int64_t k = 0; k < depth; k++) {
     F right[NV];
     for (int j = 0; j < NV; j++) right[j] = load(b.data + j * W);
@@ -42,8 +41,13 @@ MAMBA_INLINE void gemm_tile(int64_t depth, Left a, Rows b, float* c, ptrdiff_t r
     a.data += a.column;
     b.data += b.row;
   }
-  for (int i = 0; i < MR; i++)
-    for (int j = 0; j < NV; j++) store(c + i * row + j * W, sum[i][j]);
+  for (int i = 0; i < MR; i++) {
+    for (int j = 0; j < NV; j++) {
+      float* to = c + i * row + j * W;
+      // added last: a large c, a state of long memory, is rounded once and not at every term
+      store(to, beta == 0 ? sum[i][j] : fma(load(to), set1(beta), sum[i][j]));
+    }
+  }
 }
 
 template <int NV, int MR>

@@ -41,7 +41,7 @@ MAMBA_INLINE void backward_state(int count, int64_t states, const BackwardTiles&
     store(m.h + i + W, h);
     if (GATED) store(m.y + i, fma(h, set1(C[t * states]), load(m.y + i)));
   }
-  F carry = load(m.carry + n * W), dA = load(m.dA + n * W);
+  F carry = load(m.carry + n * W), dA = F::zero();
   for (int top = (count - 1) / W * W; top >= 0; top -= W) {
     const int here = count - top < W ? count - top : W;
     F for_B[W], for_C[W];
@@ -68,7 +68,7 @@ MAMBA_INLINE void backward_state(int count, int64_t states, const BackwardTiles&
     }
   }
   store(m.carry + n * W, carry);
-  store(m.dA + n * W, dA);
+  store(m.dA + n * W, load(m.dA + n * W) + dA);
 }
 
 // Sums of one row of blocks that are added up in registers.
@@ -110,11 +110,12 @@ MAMBA_INLINE void backward_block(const SelectiveScan& a, const Lanes& l, const S
       backward_state<false>(s.count, a.states, m, n, B + n, C + n, row_B, row_C);
     }
   }
+  RowSums here = {F::zero(), F::zero()};  // sums of sums: long ones would round away small terms
   for (int i = 0; i < size; i += W) {
     const F u = load(m.u + i), dy = load(m.dy + i), dx = load(m.dx + i);
-    sums->D = fma(dy, u, sums->D);
+    here.D = fma(dy, u, here.D);
     const F raw = fma(dx, u, load(m.ddt + i)) * load(m.slope + i);
-    sums->bias = sums->bias + raw;
+    here.bias = here.bias + raw;
     store(m.ddt + i, raw);
     store(m.dx + i, fma(dx, load(m.dt + i), skip * dy));
     if (a.z.data) {
@@ -122,6 +123,8 @@ MAMBA_INLINE void backward_block(const SelectiveScan& a, const Lanes& l, const S
       store(m.y + i, load(m.dout + i) * load(m.y + i) * silu_slope(gate, sigmoid(gate)));
     }
   }
+  sums->D = sums->D + here.D;
+  sums->bias = sums->bias + here.bias;
   store_block(m.dx, W, view_of(a.du, l), s, l.channels, l.k > 0 && !a.du.stride[1]);
   store_block(m.ddt, W, view_of(a.ddelta, l), s, l.channels, false);
   if (a.dz.data) store_block(m.y, W, view_of(a.dz, l), s, l.channels, l.k > 0 && !a.dz.stride[1]);

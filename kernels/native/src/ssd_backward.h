@@ -195,16 +195,18 @@ static void backward_span(const Ssd& a, int64_t b, int64_t k, int64_t h, const S
   const float rate = head_value(a.A, k, h);
   for (int t = (span.count - 1) / CHUNK * CHUNK; t >= 0; t -= CHUNK)
     backward_chunk(s, shared, grads, m, head, t, rate, a.z.data != 0);
-  for (int64_t i = 0; i < span.count; i++) {
-    for (int64_t c = 0; c < s.p; c += W) {
+  for (int64_t c = 0; c < s.p; c += W) {
+    F dD = F::zero();  // a sum of sums: a long one would round away small terms
+    for (int64_t i = 0; i < span.count; i++) {
       const int64_t at = i * s.p + c;
-      const F x = load(m.x + at), dy = load(m.dy + at);
-      store(head->dD + c, fma(dy, x, load(head->dD + c)));
+      const F x = load(m.x + at);
+      dD = fma(load(m.dy + at), x, dD);
       if (a.z.data) {
         const F gate = load(m.z + at), y = fma(load(m.skip + c), x, load(m.y + at));
         store(m.y + at, load(m.dout + at) * y * silu_slope(gate, sigmoid(gate)));
       }
     }
+    store(head->dD + c, load(head->dD + c) + dD);
   }
   store_wide(m.dx, head_view(a.dx, b, k, h), span, a.width, k > 0 && !a.dx.stride[1]);
   if (a.dz.data)

@@ -47,8 +47,15 @@ MAMBA_INLINE F step_channel(float* h, const float* rates, bool all_alike, const 
   return sum;
 }
 
+// Up to W channels from p of a tensor (b, h, p), and of a parameter (h, p).
 MAMBA_INLINE ptrdiff_t head_offset(const Tensor& t, int64_t b, int64_t h, int64_t p) {
   return b * t.stride[0] + h * t.stride[1] + p * t.stride[2];
+}
+MAMBA_INLINE F load_head(const Tensor& t, int64_t b, int64_t h, int64_t p, int channels) {
+  return load_channels(t, head_offset(t, b, h, p), t.stride[2], channels);
+}
+MAMBA_INLINE F load_parameter(const Tensor& t, int64_t h, int64_t p, int channels) {
+  return load_channels(t, h * t.stride[0] + p * t.stride[1], t.stride[1], channels);
 }
 
 static void step_plan(const void* call, int64_t* items, int64_t* scratch) {
@@ -71,9 +78,8 @@ static void step(const void* call, int64_t item, float* scratch) {
   const bool alike = a.A.stride[2] == 0 && n > 0;
   for (int64_t p = 0; p < a.width; p += W) {
     const int channels = static_cast<int>(least(W, a.width - p));
-    const F x = load_channels(a.x, head_offset(a.x, b, h, p), a.x.stride[2], channels);
-    F dt = load_channels(a.dt, head_offset(a.dt, b, h, p), a.dt.stride[2], channels) +
-           load_channels(a.dt_bias, head_offset(a.dt_bias, 0, h, p), a.dt_bias.stride[2], channels);
+    const F x = load_head(a.x, b, h, p, channels);
+    F dt = load_head(a.dt, b, h, p, channels) + load_parameter(a.dt_bias, h, p, channels);
     if (a.softplus) dt = softplus(dt).value;
     float steps[W], inputs[W];
     store(steps, dt);
@@ -91,10 +97,9 @@ static void step(const void* call, int64_t item, float* scratch) {
     }
     for (int c = channels; c < W; c++) sums[c] = F::zero();
     F y = lane_sums(sums);
-    if (a.D.data)
-      y = fma(load_channels(a.D, head_offset(a.D, 0, h, p), a.D.stride[2], channels), x, y);
+    y = fma(load_parameter(a.D, h, p, channels), x, y);
     if (a.z.data) {
-      const F z = load_channels(a.z, head_offset(a.z, b, h, p), a.z.stride[2], channels);
+      const F z = load_head(a.z, b, h, p, channels);
       y = y * z * sigmoid(z);
     }
     float out[W];

@@ -27,3 +27,15 @@ def refusal(call: Call) -> str | None:
     from mamba_kernels.backends.native._library import unavailable
 
     return unavailable()
+
+
+def library_status() -> tuple[str | None, str | None]:
+    """The instruction sets of the loaded library, the one in use first; or why there is none."""
+    from mamba_kernels.backends.native import _library
+
+    reason = _library.unavailable()
+    if reason is not None:
+        return None, reason
+    used = _library.isa_in_use()
+    others = [isa for isa in _library.isas() if isa != used]
+    return f"{used} in use, {', '.join(others)} possible", None

@@ -14,6 +14,7 @@ DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.int64: 3}
 """``enum Dtype``."""
 _DIMENSIONS = 5
 _ABSENT = (0,) * (2 + _DIMENSIONS)
+_PADDING = tuple((0,) * n for n in range(_DIMENSIONS + 1))
 
 
 def describe(t: Tensor | None, *axes: int | None) -> tuple[int, ...]:
@@ -23,13 +24,17 @@ def describe(t: Tensor | None, *axes: int | None) -> tuple[int, ...]:
     """
     if t is None:
         return _ABSENT
-    strides = [0 if axis is None else t.stride(axis) for axis in axes]
-    return (t.data_ptr(), DTYPES[t.dtype], *strides, *[0] * (_DIMENSIONS - len(strides)))
+    strides = t.stride()
+    taken = (0 if axis is None else strides[axis] for axis in axes)
+    return (t.data_ptr(), DTYPES[t.dtype], *taken, *_PADDING[_DIMENSIONS - len(axes)])
 
 
 def plain(t: Tensor | None) -> tuple[int, ...]:
     """A tensor that has all dimensions of its field."""
-    return _ABSENT if t is None else describe(t, *range(t.dim()))
+    if t is None:
+        return _ABSENT
+    strides = t.stride()
+    return (t.data_ptr(), DTYPES[t.dtype], *strides, *_PADDING[_DIMENSIONS - len(strides)])
 
 
 def per_path(t: Tensor | None, dims: int, path: int = 1) -> tuple[int, ...]:
@@ -53,16 +58,18 @@ class Layout:
     integers: tuple[str, ...]
     doubles: tuple[str, ...] = ()
     _format: struct.Struct = field(init=False, repr=False)
+    _numbers: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         words = len(self.tensors) * len(_ABSENT) + len(self.integers)
+        object.__setattr__(self, "_numbers", (*self.integers, *self.doubles))
         object.__setattr__(self, "_format", struct.Struct(f"={words}q{len(self.doubles)}d"))
 
     def pack(self, tensors: dict[str, tuple[int, ...]], **numbers: Any) -> bytes:
         """The structure's bytes; tensors that are not named are absent."""
-        words = chain.from_iterable(tensors.get(name, _ABSENT) for name in self.tensors)
-        integers = (int(numbers[name]) for name in self.integers)
-        return self._format.pack(*words, *integers, *(numbers[name] for name in self.doubles))
+        words = chain.from_iterable([tensors.get(name, _ABSENT) for name in self.tensors])
+        values = [numbers[name] for name in self._numbers]
+        return self._format.pack(*words, *values)
 
 
 SELECTIVE_SCAN = Layout(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -55,7 +56,8 @@ def _load() -> ctypes.CDLL | Unavailable:
         return Unavailable(f"{package.LIBRARY.name} does not load: {error}. {INSTALL}")
     if version != VERSION:
         return Unavailable(
-            f"mamba-kernels-native has interface {version}, mamba_kernels needs {VERSION}: {INSTALL}"
+            f"mamba-kernels-native has interface {version}, mamba_kernels needs {VERSION}: "
+            f"{INSTALL}"
         )
     library.mamba_native_isa.restype = ctypes.c_char_p
     library.mamba_native_in_use.restype = ctypes.c_char_p
@@ -148,6 +150,6 @@ def checked_order(order: Tensor | None, edges: Tensor) -> Tensor | None:
         order.data_ptr(), rows, length, edges.data_ptr(), sequences
     ):
         borders = edges.tolist()
-        check_order(order, list(zip(borders[:-1], borders[1:], strict=True)))
+        check_order(order, list(pairwise(borders)))
         raise ValueError("order must read each token of each sequence once")
     return order

@@ -9,9 +9,16 @@ from mamba_kernels.backends.native._abi import STEP, describe, plain
 from mamba_kernels.backends.native._library import run
 
 
-def _heads(t: Tensor | None, groups: int, axis: int) -> Tensor | None:
-    """Channels, at ``axis``, as heads of channels: the groups of Mamba-1 are its heads."""
-    return None if t is None else t.unflatten(axis, (groups, t.shape[axis] // groups))
+def _by_head(t: Tensor | None, axis: int, width: int) -> tuple[int, ...]:
+    """A tensor whose ``axis`` counts heads, and the next one their channels.
+
+    Mamba-1 has channels only, at ``axis``: its groups are taken for heads of ``width`` channels.
+    """
+    if t is None or not width:
+        return plain(t)
+    address, dtype, *strides = plain(t)
+    strides.insert(axis, strides[axis] * width)
+    return (address, dtype, *strides[:-1])
 
 
 def _group(t: Tensor, groups: int) -> tuple[int, ...]:
@@ -19,10 +26,6 @@ def _group(t: Tensor, groups: int) -> tuple[int, ...]:
     if t.dim() == 2:
         return describe(t, 0, None, 1)
     return describe(t, 0, 1 if t.shape[1] == groups else None, 2)
-
-
-def _parameter(t: Tensor | None) -> tuple[int, ...]:
-    return describe(t, None, 0, 1)
 
 
 def _checked(indices: Tensor | None, rows: int) -> Tensor | None:
@@ -53,35 +56,32 @@ def update(
     """The output; ``state`` is moved on in place."""
     out = x.new_empty(x.shape)
     groups = max(b.shape[1] if b.dim() == 3 else 1 for b in (B, C))
-    result: Tensor | None = out
-    if x.dim() == 2:
-        state, x, dt, A = (
-            t.unflatten(axis, (groups, -1)) for t, axis in ((state, 1), (x, 1), (dt, 1), (A, 0))
-        )
-        D, dt_bias = _heads(D, groups, 0), _heads(dt_bias, groups, 0)
-        z, result = _heads(z, groups, 1), _heads(out, groups, 1)
+    batch, *channels = x.shape
+    flat = len(channels) == 1
+    heads, width = (groups, channels[0] // groups) if flat else channels
+    split = width if flat else 0
     indices = _checked(state_batch_indices, state.shape[0])
     fields = {
-        "state": plain(state),
-        "x": plain(x),
-        "dt": plain(dt),
-        "z": plain(z),
-        "out": plain(result),
-        "A": plain(A),
+        "state": _by_head(state, 1, split),
+        "x": _by_head(x, 1, split),
+        "dt": _by_head(dt, 1, split),
+        "z": _by_head(z, 1, split),
+        "out": _by_head(out, 1, split),
+        "A": _by_head(A, 0, split),
         "B": _group(B, groups),
         "C": _group(C, groups),
-        "D": _parameter(D),
-        "dt_bias": _parameter(dt_bias),
+        "D": _by_head(D, 0, split),
+        "dt_bias": _by_head(dt_bias, 0, split),
         "indices": plain(indices),
     }
     call = STEP.pack(
         fields,
-        batch=x.shape[0],
-        heads=x.shape[1],
+        batch=batch,
+        heads=heads,
         groups=groups,
-        width=x.shape[2],
-        states=A.shape[2],
+        width=width,
+        states=A.shape[-1],
         softplus=dt_softplus,
     )
-    run("step", call, work=x.numel() * A.shape[2])
+    run("step", call, work=x.numel() * A.shape[-1])
     return out

@@ -203,7 +203,7 @@ def backward(
 ) -> list[Tensor | None]:
     """Gradients of the nine tensor inputs; None for those that are absent."""
     call = _prepare(*args)
-    x, dt, A, B, C, D, z, dt_bias, initial_states = args[:9]
+    x, dt, A, B, C, D, z, dt_bias = args[:8]
     batch, heads, p, n = call.x.shape[0], *call.x.shape[-2:], B.shape[-1]
 
     def new(*shape: int) -> Tensor:
