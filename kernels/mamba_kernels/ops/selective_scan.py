@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -48,6 +49,24 @@ _op = define(
 )
 
 
+def _check_complex(op: str, given: Mapping[str, Tensor | None]) -> None:
+    """Only A, the state, and B and C that do not change over time may be complex."""
+    A = given["A"]
+    assert A is not None
+    for name, value in given.items():
+        if value is None or not value.is_complex() or name == "A":
+            continue
+        if name not in ("B", "C", "initial_state"):
+            raise TypeError(f"{op}: {name} must be real, got {value.dtype}")
+        if not A.is_complex():
+            raise TypeError(f"{op}: {name} is complex and A is not: make A complex or {name} real")
+        if name != "initial_state" and value.dim() > 2:
+            raise TypeError(
+                f"{op}: {name} over time must be pairs of real and imaginary part along the "
+                f"length: pass torch.view_as_real({name}).flatten(-2)"
+            )
+
+
 def _check(
     u: Tensor,
     delta: Tensor,
@@ -62,12 +81,10 @@ def _check(
     cu_seqlens: Tensor | None,
 ) -> None:
     op = "selective_scan"
-    given = {"u": u, "delta": delta, "A": A, "B": B, "C": C, "D": D, "z": z}
-    given |= {"delta_bias": delta_bias, "initial_state": initial_state}
+    given: dict[str, Tensor | None] = {"u": u, "delta": delta, "A": A, "B": B, "C": C}
+    given |= {"D": D, "z": z, "delta_bias": delta_bias, "initial_state": initial_state}
     check.tensors(op, given, optional=("D", "z", "delta_bias", "initial_state"))
-    for name, value in given.items():
-        if value is not None and value.is_complex() and not A.is_complex():
-            raise TypeError(f"{op}: {name} is complex and A is not: make A complex or {name} real")
+    _check_complex(op, given)
     if u.dim() not in (3, 4) or (u.dim() == 4 and order is None):
         raise ValueError(
             f"{op}: u must have shape (B, D, L), or (B, K, D, L) with an order, got "

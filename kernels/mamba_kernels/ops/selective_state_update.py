@@ -80,6 +80,9 @@ def selective_state_update(
                 f"{op}: {name} has {value.shape[1]} groups, which do not divide {channels[0]} "
                 f"{'heads' if len(channels) == 2 else 'channels'}"
             )
+    groups = {value.shape[1] for value in (B, C) if value.dim() == 3} - {1}
+    if len(groups) > 1:
+        raise ValueError(f"{op}: B and C must have the same number of groups, got {sorted(groups)}")
     features = features_of(state, x, dt, A)
     backend = backends.choose(op, x.device.type, x.dtype, tuple(features))
     return _op(state, x, dt, A, B, C, D, z, dt_bias, dt_softplus, state_batch_indices, backend)

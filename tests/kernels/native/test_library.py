@@ -136,7 +136,7 @@ def test_wrong_order_is_refused_before_it_writes(native, op, wrong):
 def test_rows_of_the_state_are_checked(native):
     state, x = torch.zeros(2, 4, 3), torch.ones(1, 4)
     rates, B = -torch.ones(4, 3), torch.ones(1, 3)
-    with pytest.raises(IndexError, match=r"lie in 0\.\.1"):
+    with pytest.raises(ValueError, match=r"must be rows 0\.\.1"):
         ops.selective_state_update(state, x, x, rates, B, B, state_batch_indices=torch.tensor([2]))
 
 

@@ -154,11 +154,14 @@ def keeps(
     order: Tensor | None,
     cu_seqlens: Tensor | None,
 ) -> Tensor:
-    """What forward keeps for backward, empty: the states at the block borders."""
-    groups, _, _ = _group_count(A, B, C, order)
-    scans = u.shape[0] * (1 if order is None else order.shape[-2]) * groups
-    shape = ((u.shape[-1] + BLOCK - 1) // BLOCK, scans, A.shape[-1], A.shape[-2] // groups)
-    return u.new_empty(shape, dtype=working_dtype(u, delta, A, B, C, initial_state))
+    """What forward keeps for backward, empty: the states at the block borders.
+
+    Flat: whether a dimension of its own is 1 would be asked, and would pin the length in export.
+    """
+    paths = 1 if order is None else order.shape[-2]
+    blocks = (u.shape[-1] + BLOCK - 1) // BLOCK
+    size = blocks * u.shape[0] * paths * A.shape[-1] * A.shape[-2]
+    return u.new_empty(size, dtype=working_dtype(u, delta, A, B, C, initial_state))
 
 
 def forward(
@@ -177,17 +180,18 @@ def forward(
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Outputs in token order, last state, and (when ``keep``) the states at the block borders."""
+    check_order(order, bounds_of(cu_seqlens, u.shape[-1]))
     inputs = (u, delta, A, B, C, D, z, delta_bias, initial_state, delta_softplus, order, cu_seqlens)
     scan = _prepare(*inputs)
-    check_order(order, scan.bounds)
-    borders = keeps(*inputs) if keep else u.new_empty(0)
-    y, last = _scan_forward(scan, borders if keep else None)
+    saved = keeps(*inputs) if keep else u.new_empty(0)
+    borders = saved.view(len(_blocks(u.shape[-1])), *scan.A.shape) if keep else None
+    y, last = _scan_forward(scan, borders)
     if scan.D is not None:
         y.addcmul_(scan.D, scan.u)
     if scan.z is not None:
         y.mul_(F.silu(scan.z))
     out = _tokens_out(y, scan, order, channels=A.shape[-2], dtype=u.dtype)
-    return out, scan.state_out(last, paths=order is not None), borders
+    return out, scan.state_out(last, paths=order is not None), saved
 
 
 def _tokens_out(
@@ -328,7 +332,7 @@ def _block_gradients(
 def backward(
     dout: Tensor | None,
     dlast: Tensor | None,
-    borders: Tensor,
+    saved: Tensor,
     needs: Sequence[bool],
     u: Tensor,
     delta: Tensor,
@@ -358,6 +362,7 @@ def backward(
     if scan.z is not None:
         gated = dy * F.silu(scan.z)
     dstate = None if dlast is None else scan.state_in(dlast)
+    borders = saved.view(len(_blocks(length)), *scan.A.shape)
     grads = _scan_backward(scan, gated, dstate, borders, outputs=scan.z is not None)
 
     def tokens_in(grad: Tensor, like: Tensor) -> Tensor:

@@ -37,6 +37,14 @@ def plain(t: Tensor | None) -> tuple[int, ...]:
     return (t.data_ptr(), DTYPES[t.dtype], *strides, *_PADDING[_DIMENSIONS - len(strides)])
 
 
+def dense(t: Tensor, *sizes: int) -> tuple[int, ...]:
+    """A flat tensor that holds an array of ``sizes``."""
+    strides = [1]
+    for size in reversed(sizes[1:]):
+        strides.insert(0, strides[0] * size)
+    return (t.data_ptr(), DTYPES[t.dtype], *strides, *_PADDING[_DIMENSIONS - len(sizes)])
+
+
 def per_path(t: Tensor | None, dims: int, path: int = 1) -> tuple[int, ...]:
     """A tensor of ``dims`` dimensions, or of one less: then all paths share it.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mamba_kernels.backends.native._abi import SELECTIVE_SCAN, describe, per_path, plain
+from mamba_kernels.backends.native._abi import SELECTIVE_SCAN, dense, describe, per_path, plain
 from mamba_kernels.backends.native._library import checked_order, edges_of, run
 
 BLOCK = 64
@@ -33,12 +33,12 @@ def keeps(
 ) -> Tensor:
     """What forward keeps for backward, empty: the states between blocks.
 
-    A sequence of n blocks has n - 1 borders, so there are never more than ``L // BLOCK``.
+    A sequence of n blocks has n - 1 borders, so there are never more than ``L // BLOCK``. Flat:
+    whether a dimension of its own is 1 would be asked, and would pin the length in export.
     """
     paths = 1 if order is None else order.shape[-2]
-    channels, n = A.shape[-2:]
-    shape = (u.shape[0], paths, u.shape[-1] // BLOCK, n, channels)
-    return u.new_empty(shape, dtype=torch.float32)
+    size = u.shape[0] * paths * (u.shape[-1] // BLOCK) * A.shape[-1] * A.shape[-2]
+    return u.new_empty(size, dtype=torch.float32)
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,10 @@ def _prepare(
     return _Call(paths, groups, rows, edges, order, packed, fields, numbers)
 
 
+def _saved(saved: Tensor, call: _Call, u: Tensor, A: Tensor) -> tuple[int, ...]:
+    return dense(saved, u.shape[0], call.paths, u.shape[-1] // BLOCK, A.shape[-1], A.shape[-2])
+
+
 def forward(
     u: Tensor,
     delta: Tensor,
@@ -142,12 +146,10 @@ def forward(
     state = (call.rows, call.paths, *A.shape[-2:])
     last = u.new_empty(state, dtype=torch.float32)
     saved = keeps(*inputs) if keep else u.new_empty(0)
-    packed = SELECTIVE_SCAN.pack(
-        call.fields
-        | {"out": per_path(out, 4), "last": plain(last), "saved": plain(saved if keep else None)},
-        shards=1,
-        **call.numbers,
-    )
+    fields = {"out": per_path(out, 4), "last": plain(last)}
+    if keep:
+        fields["saved"] = _saved(saved, call, u, A)
+    packed = SELECTIVE_SCAN.pack(call.fields | fields, shards=1, **call.numbers)
     run("scan_pack", packed)
     run("scan_forward", packed)
     return out, last if order is not None else last[:, 0], saved
@@ -192,18 +194,19 @@ def backward(
     dA = new(batch, call.paths, channels, n)
     dD = None if D is None else new(batch, call.paths, channels)
     dbias = None if delta_bias is None else new(batch, call.paths, channels)
-    over_time = (2, shards, batch, call.paths, call.groups, n, u.shape[-1])
-    dBC = u.new_zeros(over_time, dtype=torch.float32)
+    over_time = (shards, batch, call.paths, call.groups, n, u.shape[-1])
+    dB = u.new_zeros(over_time, dtype=torch.float32)
+    dC = torch.zeros_like(dB)
     fields = {
-        "saved": plain(saved),
+        "saved": _saved(saved, call, u, A),
         "dout": per_path(dout, 4),
         "dlast": per_path(dlast, 4),
         "du": per_path(du, 4),
         "ddelta": per_path(ddelta, 4),
         "dz": per_path(dz, 4),
         "dA": plain(dA),
-        "dB": describe(dBC[0]),
-        "dC": describe(dBC[1]),
+        "dB": describe(dB),
+        "dC": describe(dC),
         "dD": plain(dD),
         "dbias": plain(dbias),
         "dinitial": per_path(dinitial, 4),
@@ -217,12 +220,12 @@ def backward(
             return None
         return grad.sum(0) if value.dim() > dims else grad.sum((0, 1))
 
-    sums = dBC.sum(1)
-    if call.order is not None:
-        index = call.order[..., None, None, :].expand(sums.shape[1:])
-        sums = torch.empty_like(sums).scatter_(-1, index.expand_as(sums), sums)
-
-    def per_group(grad: Tensor, value: Tensor) -> Tensor:
+    def over_tokens(parts: Tensor, value: Tensor) -> Tensor:
+        """Of B or C: all shards, in token order, shaped like the input."""
+        grad = parts.sum(0)  # (B, K, G, N, L)
+        if call.order is not None:
+            index = call.order[..., None, None, :].expand_as(grad)
+            grad = torch.empty_like(grad).scatter_(-1, index, grad)
         own = _groups(value, order is not None)
         return (grad.sum(2) if own < call.groups else grad).reshape(value.shape)
 
@@ -230,8 +233,8 @@ def backward(
         du,
         ddelta,
         parameter(dA, A, 2),
-        per_group(sums[0], B),
-        per_group(sums[1], C),
+        over_tokens(dB, B),
+        over_tokens(dC, C),
         parameter(dD, D, 1),
         dz,
         parameter(dbias, delta_bias, 1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mamba_kernels.backends.layout import check_rows
 from mamba_kernels.backends.native._abi import STEP, describe, plain
 from mamba_kernels.backends.native._library import run
 
@@ -28,18 +29,6 @@ def _group(t: Tensor, groups: int) -> tuple[int, ...]:
     return describe(t, 0, 1 if t.shape[1] == groups else None, 2)
 
 
-def _checked(indices: Tensor | None, rows: int) -> Tensor | None:
-    if indices is None:
-        return None
-    indices = indices.to(torch.int64).contiguous()
-    if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < rows:
-        raise IndexError(
-            f"selective_state_update: state_batch_indices must lie in 0..{rows - 1}, the rows of "
-            f"state, got {indices.tolist()}"
-        )
-    return indices
-
-
 def update(
     state: Tensor,
     x: Tensor,
@@ -60,7 +49,10 @@ def update(
     flat = len(channels) == 1
     heads, width = (groups, channels[0] // groups) if flat else channels
     split = width if flat else 0
-    indices = _checked(state_batch_indices, state.shape[0])
+    indices = state_batch_indices
+    if indices is not None:
+        check_rows(indices, state.shape[0])
+        indices = indices.to(torch.int64).contiguous()
     fields = {
         "state": _by_head(state, 1, split),
         "x": _by_head(x, 1, split),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mamba_kernels.backends.layout import Segments, segments_of
-from mamba_kernels.backends.native._abi import SSD, describe, per_path, plain
+from mamba_kernels.backends.native._abi import SSD, dense, describe, per_path, plain
 from mamba_kernels.backends.native._library import checked_order, edges_of, run
 
 SPAN = 128
@@ -39,14 +39,15 @@ def keeps(
 ) -> Tensor:
     """What forward keeps for backward, empty: the states between spans.
 
-    A sequence of n spans has n - 1 borders, so there are never more than ``L // SPAN``.
+    A sequence of n spans has n - 1 borders, so there are never more than ``L // SPAN``. Flat:
+    whether a dimension of its own is 1 would be asked, and would pin the length in export.
     """
     batch, length, heads, p = x.shape[0], *x.shape[-3:]
     if seq_idx is not None:
         batch, length = 1, batch * length
     paths = 1 if order is None else order.shape[-2]
-    shape = (batch, paths, length // SPAN, heads, B.shape[-1], p)
-    return x.new_empty(shape, dtype=torch.float32)
+    size = batch * paths * (length // SPAN) * heads * B.shape[-1] * p
+    return x.new_empty(size, dtype=torch.float32)
 
 
 @dataclass
@@ -171,8 +172,9 @@ def _prepare(
     return call
 
 
-def _saved(t: Tensor) -> tuple[int, ...]:
-    return describe(t, 0, 1, 2, 3)
+def _saved(saved: Tensor, call: _Call) -> tuple[int, ...]:
+    batch, (length, heads, p), n = call.x.shape[0], call.x.shape[-3:], call.B.shape[-1]
+    return dense(saved, batch, call.paths, length // SPAN, heads, n * p)
 
 
 def forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -187,7 +189,7 @@ def forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
     saved = keeps(*inputs) if keep else x.new_empty(0)
     fields = {"out": per_path(whole, 5), "last": plain(last)}
     if keep:
-        fields["saved"] = _saved(saved)
+        fields["saved"] = _saved(saved, call)
     run("ssd_forward", SSD.pack(call.fields | fields, **call.numbers))
     if order is None:
         last = last[:, 0]
@@ -219,10 +221,11 @@ def backward(
     dA = new(batch, call.paths, heads)
     dbias = None if dt_bias is None else new(batch, call.paths, heads)
     dD = None if D is None else new(batch, call.paths, heads, p)
-    dBC = new(2, call.shards, batch, call.paths, call.x.shape[-3], call.groups, n)
+    dB = new(call.shards, batch, call.paths, call.x.shape[-3], call.groups, n)
+    dC = torch.empty_like(dB)
     whole = call.merged(dout)
     fields = {
-        "saved": _saved(saved),
+        "saved": _saved(saved, call),
         "dout": per_path(whole, 5),
         "dlast": per_path(dlast, 5),
         "dx": per_path(dx, 5),
@@ -230,8 +233,8 @@ def backward(
         "ddt": per_path(ddt, 4),
         "dA": plain(dA),
         "dbias": plain(dbias),
-        "dB": describe(dBC[0], 1, 2, 3, 4, 5),
-        "dC": describe(dBC[1], 1, 2, 3, 4, 5),
+        "dB": describe(dB, 1, 2, 3, 4, 5),
+        "dC": describe(dC, 1, 2, 3, 4, 5),
         "dD": plain(dD),
         "dinitial": per_path(dinitial, 5),
     }
@@ -250,9 +253,9 @@ def backward(
             return total
         return total.sum(0) if D.dim() == 2 else total.sum((0, 2))
 
-    sums = dBC[:, 0] if call.shards == 1 else dBC.sum(1)
-
-    def per_group(grad: Tensor, value: Tensor) -> Tensor:
+    def over_tokens(parts: Tensor, value: Tensor) -> Tensor:
+        """Of B or C: all shards, shaped like the input."""
+        grad = parts[0] if call.shards == 1 else parts.sum(0)  # (B, K, L, G, N)
         grad = grad.sum(-2, keepdim=True) if value.shape[-2] < call.groups else grad
         return grad.reshape(value.shape)
 
@@ -262,8 +265,8 @@ def backward(
         call.split(dx, x),
         call.split(ddt, dt),
         parameter(dA, A),
-        per_group(sums[0], B),
-        per_group(sums[1], C),
+        over_tokens(dB, B),
+        over_tokens(dC, C),
         skip(),
         call.split(dz, z),
         parameter(dbias, dt_bias),
