@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mamba_core.builtin_orders import SCAN_ORDERS
 from mamba_registry import hookimpl
 from mamba_registry.specs import MixerSpec, ScanOrderSpec
 
@@ -44,29 +45,5 @@ def mamba_mixers() -> Iterable[MixerSpec]:
 
 @hookimpl
 def mamba_scan_orders() -> Iterable[ScanOrderSpec]:
-    """Orders that every shape has."""
-    where = "mamba_core.scan_orders.sequence"
-    return (
-        ScanOrderSpec(
-            name="raster",
-            dims=None,
-            order=f"{where}:raster",
-            summary="tokens as they lie in memory",
-            causal=True,
-            continuity="jumps",
-        ),
-        ScanOrderSpec(
-            name="reverse",
-            dims=None,
-            order=f"{where}:reverse",
-            summary="last token first",
-            continuity="jumps",
-        ),
-        ScanOrderSpec(
-            name="bidirectional",
-            dims=None,
-            order=f"{where}:bidirectional",
-            summary="two paths, forward and backward",
-            continuity="jumps",
-        ),
-    )
+    """The orders of :mod:`mamba_core.scan_orders`."""
+    return SCAN_ORDERS

@@ -94,6 +94,11 @@ def offers(kind: str) -> tuple[Offer, ...]:
     return snapshot().offers.get(kind, ()) + registered
 
 
+def state() -> tuple[Snapshot, dict[tuple[str, object], Offer]]:
+    """Return what stays the same object as long as no record comes or goes; for caches."""
+    return snapshot(), _session
+
+
 def plugins() -> tuple[PluginInfo, ...]:
     """Return every plugin found, failed and blocked ones too."""
     return snapshot().plugins
