@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from mamba_core.cli.device import check_device
 from mamba_core.cli.flags import role_app
 from mamba_core.cli.output import plain, print_json
 
@@ -26,7 +25,7 @@ def run(
             metavar="TARGET", help="A task id for its weights, or a saved model's folder."
         ),
     ],
-    inputs: Annotated[list[Path], typer.Argument(metavar="FILES...", help="Files to read.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files to read.")],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     fields: dict[str, dict[str, Any]],
     weights: Annotated[str, typer.Option(help="Which of the task's weights.")] = "default",
@@ -38,13 +37,15 @@ def run(
 ) -> None:
     """Run a trained model on files; `mamba-core predict TARGET --help` shows its flags."""
     import mamba_core
+    from mamba_core.device import choose_device
 
+    choose_device(device)  # before a model is loaded for nothing
     rows = mamba_core.predict(
         target,
         inputs,
         out,
         weights=weights,
-        device=check_device(device),
+        device=device,
         overwrite=overwrite,
         predict=fields.get("predict", {}),
         progress=_progress if sys.stderr.isatty() else None,

@@ -8,19 +8,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from mamba_registry import catalog
-from mamba_registry.configs import make_config, merge, preset_fields
-from mamba_registry.errors import ConfigError, DependencyMissingError, WeightsError
+from mamba_registry.configs import check_preset, make_config, merge, preset_fields
+from mamba_registry.errors import (
+    ConfigError,
+    DependencyMissingError,
+    WeightsError,
+)
 from mamba_registry.lookup import conflict_of, find_task, install_line
 from mamba_registry.refs import resolve
 from mamba_registry.specs import TaskRecord, TaskSpec, WeightsSpec
 from mamba_registry.suggest import suggest
-
-BROKEN_TEXTS = {
-    "torchvision::nms does not exist": "torchvision does not match this torch build (CPU-only)",
-    "libcudart": "torchaudio was built for CUDA and this torch was not",
-    "libtorch_cuda": "the library was built for CUDA and this torch was not",
-}
-"""Parts of import errors seen with mismatched builds, and what they mean."""
 
 
 class TaskList(tuple[TaskSpec, ...]):
@@ -65,8 +62,10 @@ def config(task_id: str, *, preset: str | None = None, fields: Mapping[str, Any]
 
 
 def _config(spec: TaskSpec, preset: str | None, fields: Mapping[str, Any]) -> Any:
+    name = check_preset(spec, preset)
+    presets = _import(spec, spec.preset_fields)
     cls = _import(spec, spec.config)
-    return make_config(cls, merge(preset_fields(spec, preset), fields))
+    return make_config(cls, merge(preset_fields(spec, presets, name), fields, cls))
 
 
 def role_config(spec: TaskSpec, role: str, fields: Mapping[str, Any]) -> Any:
@@ -80,7 +79,8 @@ def role_config(spec: TaskSpec, role: str, fields: Mapping[str, Any]) -> Any:
         if fields:
             raise ConfigError(f"Task '{spec.full_id}' has no {role}, but fields were given")
         return None
-    return make_config(_import(spec, ref), fields)
+    cls = _import(spec, ref)
+    return make_config(cls, merge({}, fields, cls))
 
 
 def choose(
@@ -177,23 +177,17 @@ def require(spec: TaskSpec) -> None:
     :raises DependencyMissingError: with the real import error and the way out.
     """
     for name in spec.requires:
-        if importlib.util.find_spec(name) is None:
+        library = name.split(".")[0]
+        if importlib.util.find_spec(library) is None:
             raise DependencyMissingError(
-                f"Task '{spec.full_id}' needs {name}, which is not installed: {install_line(name)}"
+                f"Task '{spec.full_id}' needs {library}, which is not installed: "
+                f"{install_line(library)}"
             )
-        _import(spec, None, module=name)
+        _import(spec, name)
 
 
-def _import(spec: TaskSpec, ref: Any, module: str | None = None) -> Any:
-    try:
-        return importlib.import_module(module) if module else resolve(ref)
-    except (ImportError, OSError, RuntimeError) as error:
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        why = next((why for part, why in BROKEN_TEXTS.items() if part in str(error)), None)
-        lines = [f"Task '{spec.full_id}' cannot import {module or ref}: {text}"]
-        if why:
-            lines.append(f"{why}. See `mamba-core doctor`.")
-        raise DependencyMissingError("\n".join(lines)) from error
+def _import(spec: TaskSpec, ref: Any) -> Any:
+    return resolve(ref, what=f"Task '{spec.full_id}'")
 
 
 def load_ref(spec: TaskSpec, name: str) -> Any:

@@ -47,7 +47,8 @@ def _entering_states(chunks: Chunks, decays: _Decays, plan: Plan) -> tuple[Tenso
     q, n, _, h, p = chunks.x.shape
     weight = (chunks.dt.flatten(0, 1) * decays.out)[..., None]
     x = (chunks.x.flatten(0, 1) * weight).flatten(2)  # (F, c, h P)
-    states = torch.bmm(x.transpose(1, 2), chunks.B.flatten(0, 1)).view(q, n, h, p, -1)
+    states = torch.bmm(x.transpose(1, 2), chunks.B.flatten(0, 1))
+    states = states.view(q, n, h, p, chunks.B.shape[-1])
     whole = decays.whole.view(q, n, h, 1, 1)
     last = states.new_zeros(plan.sequences, q, h, p, states.shape[-1])
     if chunks.h0 is not None:
@@ -174,7 +175,7 @@ def _core_backward(
     dstep = dlog.flip(1).cumsum(1).flip(1).view(q, n, c, h)  # of dt A
     ddt = ddt.view(q, n, c, h) + (dstep * chunks.A[:, None, None]).to(ddt.dtype)
     dA = (dstep * chunks.dt).sum((1, 2)).to(ddt.dtype)
-    grads = [dx.view(q, n, c, h, p), ddt, dA, dB.view(q, n, c, -1), dC.view(q, n, c, -1)]
+    grads = [dx.view_as(chunks.x), ddt, dA, dB.view_as(chunks.B), dC.view_as(chunks.C)]
     return grads, dh0
 
 
