@@ -114,7 +114,7 @@ def offers(kind: str) -> tuple[Offer, ...]:
     return snapshot().offers.get(kind, ()) + registered
 
 
-def state() -> tuple[Snapshot, dict[tuple[str, object], Offer]]:
+def state() -> tuple[object, object]:
     """Return what stays the same object as long as no record comes or goes; for caches."""
     return snapshot(), _session
 
