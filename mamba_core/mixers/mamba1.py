@@ -142,6 +142,8 @@ class Mamba1Path(initial.KeepsFloat32):
             initial_states=before.get("conv"),
             return_final_states=return_state,
         )
+        conv_state: Any
+        ssm_state: Any
         u, conv_state = conv if return_state else (conv, None)
         dt, b, c = self._select_each(u.transpose(-1, -2), paths)
         result: Any = ops.selective_scan(

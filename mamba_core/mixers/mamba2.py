@@ -134,6 +134,8 @@ class Mamba2Path(initial.KeepsFloat32):
             initial_states=before.get("conv"),
             return_final_states=return_state,
         )
+        conv_state: Any
+        ssm_state: Any
         xBC, conv_state = conv if return_state else (conv, None)
         x, b, c = self._split(xBC.transpose(-1, -2))
         dt = inputs.dt

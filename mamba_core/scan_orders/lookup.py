@@ -6,7 +6,7 @@ import builtins
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Lock
 
 import torch
@@ -64,9 +64,10 @@ class NamedOrder:
     Made by :func:`get`. The returned table is shared: do not write into it.
     """
 
-    def __init__(self, name: str, node: nodes.Node) -> None:
+    def __init__(self, name: str, node: nodes.Node, recipe: tuple | None = None) -> None:
         self.name = name
         self._node = node
+        self._recipe = recipe or (get, (name,))
         self.dims = node.dims
         self.cover = node.cover
         self.causal = node.causal
@@ -158,6 +159,10 @@ class NamedOrder:
             check_causal(table, grid, name=name)
         return table
 
+    def __reduce__(self) -> tuple:
+        # a model is copied and pickled with its order's name, never with tables or functions
+        return self._recipe
+
     def __repr__(self) -> str:
         return f"NamedOrder({self.name!r}, dims={self.dims})"
 
@@ -211,7 +216,12 @@ def get(name: str, *, dims: int | None = None) -> Order:
 
 
 def _get(name: str, dims: int | None) -> Order:
-    made = [_finished(name, part) for part in Builder(name).layers(dims)]
+    parts = Builder(name).layers(dims)
+    recipes = [(_part, (name, index)) if len(parts) > 1 else None for index in range(len(parts))]
+    made = [
+        NamedOrder(name, part, recipe) if isinstance(part, nodes.Node) else part
+        for part, recipe in zip(parts, recipes, strict=True)
+    ]
     if dims is not None:
         for order in made:
             if isinstance(order, NamedOrder) and order.dims not in (None, dims):
@@ -221,8 +231,8 @@ def _get(name: str, dims: int | None) -> Order:
     return made[0] if len(made) == 1 else LayeredOrder(name, tuple(made))
 
 
-def _finished(name: str, made: nodes.Node | DataOrder) -> NamedOrder | DataOrder:
-    return NamedOrder(name, made) if isinstance(made, nodes.Node) else made
+def _part(name: str, index: int) -> NamedOrder | DataOrder:
+    return get(name).for_layer(index)  # type: ignore[union-attr]
 
 
 def of_function(
@@ -235,7 +245,8 @@ def of_function(
     label = name or getattr(order, "__name__", "function")
     spec = ScanOrderSpec(name=label, dims=dims, order=order, causal=causal)
     shape_order: ShapeOrder = order
-    return NamedOrder(label, nodes.Registered(spec, shape_order))
+    recipe = (partial(of_function, order, dims=dims, name=name, causal=causal), ())
+    return NamedOrder(label, nodes.Registered(spec, shape_order), recipe)
 
 
 def list(dims: int | None = None) -> tuple[ScanOrderSpec, ...]:
