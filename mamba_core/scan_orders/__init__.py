@@ -25,6 +25,7 @@ from mamba_core.scan_orders.lookup import (
     packed,
     paths,
 )
+from mamba_core.scan_orders.picture import draw
 from mamba_core.scan_orders.points import POINT_CYCLE
 from mamba_core.scan_orders.protocols import DataOrder, ShapeOrder
 from mamba_core.scan_orders.rank import Rank, inverse
@@ -49,6 +50,7 @@ __all__ = [
     "check_order",
     "compose",
     "continuous",
+    "draw",
     "get",
     "insert",
     "inverse",

@@ -242,7 +242,7 @@ def of_function(
 
     :param order: a ``ShapeOrder`` ``(shape, *, device="cpu") -> (K, L)``.
     """
-    label = name or getattr(order, "__name__", "function")
+    label = name or getattr(order, "__name__", "function").strip("<>")
     spec = ScanOrderSpec(name=label, dims=dims, order=order, causal=causal)
     shape_order: ShapeOrder = order
     recipe = (partial(of_function, order, dims=dims, name=name, causal=causal), ())
