@@ -79,7 +79,7 @@ class Builder:
         order = registry.resolve(spec.order)
         if hasattr(order, "inputs"):
             return self._data(call, order)
-        return nodes.Registered(spec, order, self._fields(call, order, ("shape", "device")))
+        return nodes.Registered(spec, order, self._fields(call, order, _given(order)))
 
     def _data(self, call: Call, order: Any) -> DataOrder:
         if inspect.isclass(order):
@@ -151,3 +151,9 @@ class Builder:
             known = f"; it takes {', '.join(names)}" if where not in names and names else ""
             complain(self.text, call.at, f"'{call.name}': {where}: {first['msg']}{known}")
         return {name: getattr(fields, name) for name in fields.model_fields_set}
+
+
+def _given(order: Callable[..., Any]) -> tuple[str, ...]:
+    """The arguments that are no parameters of an order: the shape, whatever it is called."""
+    first = next(iter(inspect.signature(order).parameters), "shape")
+    return (first, "device")

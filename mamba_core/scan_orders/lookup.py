@@ -148,8 +148,8 @@ class NamedOrder:
 
     def _build(self, node: nodes.Node, grid: tuple[int, ...], device: torch.device | str) -> Tensor:
         name = f"scan order '{self.name}' of {grid}"
-        table = node.table(grid, device)
         length = math.prod(grid) + node.extra(grid)
+        table = node.table(grid, device)
         check_cover(table, length, self.cover, name=name)
         if table.device.type != torch.device(device).type:
             raise ScanOrderError(f"{name} is on {table.device}; it was asked for on {device}")

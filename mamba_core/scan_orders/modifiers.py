@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mamba_core.scan_orders import nodes
-from mamba_core.scan_orders.extras import Where
+from mamba_core.scan_orders.extras import Where, places
 from mamba_core.scan_orders.nodes import Node
 from mamba_registry.errors import ScanOrderError
 
@@ -58,6 +58,7 @@ def path(order: Node, index: int) -> Node:
 
 def tokens(order: Node, where: Where, count: Annotated[int, Field(ge=1)] = 1) -> Node:
     """Extra tokens: ``tokens(middle)`` a class token, ``tokens(spread, 4)`` four registers."""
+    places(where, 0, count)  # a number that the place does not allow is an error now
     return nodes.WithTokens(order, where, count)
 
 

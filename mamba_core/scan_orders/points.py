@@ -104,8 +104,14 @@ class PointMorton(_PointOrder):
 class PointSnake(_PointOrder):
     """Along a serpentine through the cells, the first letter of ``axes`` the slowest.
 
-    What PCM (2403.00762) calls consistent traversal; sizes are the largest cell plus one.
+    What PCM (2403.00762) calls consistent traversal; sizes are the largest cell plus one. Cells
+    are coarse by default: with fine ones the first axis alone would decide.
     """
+
+    def __init__(
+        self, axes: str = "xyz", bits: Bits = 4, cell: Annotated[float, Field(gt=0)] | None = None
+    ) -> None:
+        super().__init__(axes, bits, cell)
 
     def key(self, digits: list[Tensor]) -> Tensor:
         """See :meth:`_PointOrder.key`."""
