@@ -320,7 +320,13 @@ def load_weights(
             f"{path} is damaged or no safetensors file ({error}): fetch or save it again"
         ) from error
     except RuntimeError as error:
-        raise WeightsError(f"{path} does not fit {type(model).__name__}: {error}") from error
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        wrong = [line for line in lines if "size mismatch" in line] or lines
+        more = f"; {len(wrong) - 2} more" if len(wrong) > 2 else ""
+        raise WeightsError(
+            f"{path} does not fit {type(model).__name__}: {'; '.join(wrong[:2])}{more}. "
+            "The config and the file are not of one model."
+        ) from error
     _report(path, sorted(missing), sorted(unexpected), strict)
 
 

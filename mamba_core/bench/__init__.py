@@ -2,14 +2,16 @@
 
 A benchmark is a module with ``Config`` (its sizes), ``PEERS`` (implementations to compare with)
 and ``cases(config, against)``, which yields :class:`Case` after :class:`Case`. The harness does
-the rest: nothing is timed before its result agrees with float64, and all contenders of a case are
-timed in turns, because a shared machine changes its speed from minute to minute.
+the rest: nothing is timed before its result agrees with float64, and all contenders of the cases of
+one name are timed in turns, because a shared machine changes its speed from minute to minute.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Protocol, cast
 
 from mamba_core.bench.measure import Case, Contender, Row, Settings, Verdict, measure
@@ -87,10 +89,9 @@ def run(
     peers = _checked(tuple(benchmark.PEERS), against)
     config = _config(name, benchmark.Config, fields)
     machine = describe(settings.threads)
+    groups = groupby(benchmark.cases(config, peers), key=attrgetter("name"))
     rows = [
-        row
-        for case in benchmark.cases(config, peers)
-        for row in measure(case, settings, progress=progress)
+        row for _, cases in groups for row in measure(tuple(cases), settings, progress=progress)
     ]
     return Report(benchmark=name, machine=machine, settings=settings, config=config, rows=rows)
 

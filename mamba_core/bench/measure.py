@@ -1,13 +1,14 @@
-"""The harness: check first, then time all contenders of a case in turns."""
+"""The harness: check first, then time all contenders in turns."""
 
 from __future__ import annotations
 
 import gc
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -84,6 +85,8 @@ class Row:
     ms_q1: float | None = None
     ms_q3: float | None = None
     ms_min: float | None = None
+    cpu_ms: float | None = None
+    """Median processor time, of all threads and ended children: what it costs, waiting left out."""
     rounds: int = 0
     ratio: float | None = None
     """Median over the rounds of its time to the first contender's time in the same round."""
@@ -96,30 +99,38 @@ class Row:
 Progress = Callable[[str, int, int], None]
 
 
-def measure(case: Case, settings: Settings, *, progress: Progress | None = None) -> list[Row]:
-    """Check and time the contenders of one case, in their order.
+def measure(
+    cases: Sequence[Case], settings: Settings, *, progress: Progress | None = None
+) -> list[Row]:
+    """Check and time the contenders of cases that are to be compared; rows in their order.
+
+    All of them take turns, so that a machine that becomes slower does so for all.
 
     :param progress: told what runs now, and how many of how many calls are done.
     """
     tell = progress or (lambda text, done, total: None)
-    label = f"{case.name} {size_text(case.size)}"
-    total = len(case.contenders) * (1 + settings.rounds)
+    every = [(case, contender) for case in cases for contender in case.contenders]
+    total = len(every) * (1 + settings.rounds)
     with threads(settings.threads):
-        rows, ready = [], []
-        for index, contender in enumerate(case.contenders):
-            tell(f"{label}: checking {contender.name}", index, total)
-            row = _gate(case, contender)
-            rows.append(row)
-            if row.status == "ok":
-                ready.append(contender)
+        rows = []
+        for index, (case, contender) in enumerate(every):
+            tell(f"{case.name} {size_text(case.size)}: checking {contender.name}", index, total)
+            rows.append(_gate(case, contender))
+        ready = [i for i, row in enumerate(rows) if row.status == "ok"]
 
-        def round_done(count: int) -> None:
-            tell(f"{label}: timing", (1 + count) * len(case.contenders), total)
+        def round_done(number: int) -> None:
+            tell(f"{cases[0].name}: timing", (1 + number) * len(every), total)
 
-        times = _in_turns(ready, case.wait, settings, round_done)
-    tell(label, total, total)
-    first = times[ready[0].name] if ready else []
-    return [_timed(row, times[row.contender], first) if row.status == "ok" else row for row in rows]
+        calls = [(every[i][1], every[i][0].wait) for i in ready]
+        times = dict(zip(ready, _in_turns(calls, settings, round_done), strict=True))
+    tell(cases[0].name, total, total)
+    firsts: dict[int, int] = {}
+    for i in ready:
+        firsts.setdefault(id(every[i][0]), i)
+    return [
+        _timed(row, times[i], times[firsts[id(every[i][0])]]) if i in times else row
+        for i, row in enumerate(rows)
+    ]
 
 
 def _gate(case: Case, contender: Contender) -> Row:
@@ -150,36 +161,48 @@ def _gate(case: Case, contender: Contender) -> Row:
     return row("ok", error=verdict.error)
 
 
+@dataclass(frozen=True)
+class _Time:
+    """Seconds of one call."""
+
+    wall: float
+    cpu: float
+
+
 def _in_turns(
-    contenders: Sequence[Contender],
-    wait: Callable[[], None],
+    calls: Sequence[tuple[Contender, Callable[[], None]]],
     settings: Settings,
     round_done: Callable[[int], None],
-) -> dict[str, list[float]]:
-    """Seconds of every round by contender; each round starts with another one."""
-    times: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+) -> list[list[_Time]]:
+    """The times of all rounds, contender by contender; each round starts with another one."""
+    times: list[list[_Time]] = [[] for _ in calls]
     started = time.perf_counter()
     with _no_garbage_collection():
-        for number in range(settings.rounds if contenders else 0):
+        for number in range(settings.rounds if calls else 0):
             late = time.perf_counter() - started > settings.seconds
             if late and number >= MIN_ROUNDS:
                 break
-            start = number % len(contenders)
-            for contender in (*contenders[start:], *contenders[:start]):
-                times[contender.name].append(_clock(contender, wait))
+            for place in range(len(calls)):
+                index = (place + number) % len(calls)
+                times[index].append(_clock(*calls[index]))
             round_done(number + 1)
     return times
 
 
-def _clock(contender: Contender, wait: Callable[[], None]) -> float:
-    """Seconds of one call."""
+def _clock(contender: Contender, wait: Callable[[], None]) -> _Time:
     with contender.around():
-        before = time.perf_counter()
+        cpu, wall = _cpu_seconds(), time.perf_counter()
         result = contender.call()
         wait()
-        after = time.perf_counter()
+        spent = _Time(time.perf_counter() - wall, _cpu_seconds() - cpu)
     del result  # kept until here: freeing it is not part of the call
-    return after - before
+    return spent
+
+
+def _cpu_seconds() -> float:
+    """Processor time of this process and of its children that have ended."""
+    children = os.times()
+    return time.process_time() + children.children_user + children.children_system
 
 
 @contextmanager
@@ -193,21 +216,17 @@ def _no_garbage_collection() -> Iterator[None]:
         gc.enable()
 
 
-def _timed(row: Row, seconds: Sequence[float], first: Sequence[float]) -> Row:
-    q1, middle, q3 = _quartiles(seconds)
-    return Row(
-        case=row.case,
-        size=row.size,
-        contender=row.contender,
-        status=row.status,
-        error=row.error,
-        bound=row.bound,
+def _timed(row: Row, times: Sequence[_Time], first: Sequence[_Time]) -> Row:
+    q1, middle, q3 = _quartiles([spent.wall for spent in times])
+    return replace(
+        row,
         ms=middle * 1e3,
         ms_q1=q1 * 1e3,
         ms_q3=q3 * 1e3,
-        ms_min=min(seconds) * 1e3,
-        rounds=len(seconds),
-        ratio=statistics.median(a / b for a, b in zip(seconds, first, strict=True)),
+        ms_min=min(spent.wall for spent in times) * 1e3,
+        cpu_ms=statistics.median(spent.cpu for spent in times) * 1e3,
+        rounds=len(times),
+        ratio=statistics.median(a.wall / b.wall for a, b in zip(times, first, strict=True)),
     )
 
 

@@ -16,6 +16,9 @@ from mamba_core.bench.measure import Row, Settings, size_text
 LENGTH = "L"
 """The entry of a size along which cases of one name form a curve."""
 
+_SHORTEST = 1e-6
+"""Milliseconds; in place of a processor time that the clock shows as none."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Growth:
@@ -24,7 +27,12 @@ class Growth:
     case: str
     contender: str
     exponent: float
-    """Slope of a least-squares line through (log L, log ms); 1 is linear, 2 quadratic."""
+    """Slope of a least-squares line through (log L, log shortest time); 1 is linear.
+
+    The shortest of the rounds, because what others do on a machine only adds to a time.
+    """
+    cpu_exponent: float
+    """The same for the median processor time, which others disturb less; not for a GPU's work."""
     lengths: tuple[int, ...]
 
 
@@ -41,13 +49,19 @@ class Report:
     @property
     def growth(self) -> list[Growth]:
         """One entry per case and contender that was timed at three lengths or more."""
-        curves: dict[tuple[str, str], dict[int, float]] = {}
+        curves: dict[tuple[str, str], dict[int, Row]] = {}
         for row in self.rows:
-            if row.ms is not None and LENGTH in row.size:
+            if row.status == "ok" and LENGTH in row.size:
                 curve = curves.setdefault((row.case, row.contender), {})
-                curve[row.size[LENGTH]] = row.ms
+                curve[row.size[LENGTH]] = row
         return [
-            Growth(case=case, contender=name, exponent=_slope(curve), lengths=tuple(curve))
+            Growth(
+                case=case,
+                contender=name,
+                exponent=_slope({length: row.ms_min for length, row in curve.items()}),
+                cpu_exponent=_slope({length: row.cpu_ms for length, row in curve.items()}),
+                lengths=tuple(curve),
+            )
             for (case, name), curve in curves.items()
             if len(curve) >= 3
         ]
@@ -99,19 +113,20 @@ def _panel(axis: Any, name: str, rows: Sequence[Row]) -> None:
             mine = [row for row in rows if row.contender == contender]
             x, y = [row.size[LENGTH] for row in mine], [row.ms for row in mine]
             axis.plot(x, y, marker="o", label=contender)
-        axis.set(title=name, xlabel=LENGTH, ylabel="ms", xscale="log", yscale="log")
+        axis.set(title=name, xlabel=LENGTH, ylabel="ms", yscale="log")
+        axis.set_xscale("log", base=2)
         axis.legend()
         return
     low = [(row.ms or 0) - (row.ms_q1 or 0) for row in rows]
     high = [(row.ms_q3 or 0) - (row.ms or 0) for row in rows]
     axis.barh([row.contender for row in rows], [row.ms for row in rows], xerr=[low, high])
-    axis.set(title=f"{name}, {size_text(rows[0].size)}", xlabel="ms", xscale="log")
+    axis.set(title=f"{name} {size_text(rows[0].size)}", xlabel="ms", xlim=(0, None))
     axis.invert_yaxis()
 
 
-def _slope(curve: Mapping[int, float]) -> float:
+def _slope(curve: Mapping[int, float | None]) -> float:
     x = [math.log(length) for length in curve]
-    y = [math.log(ms) for ms in curve.values()]
+    y = [math.log(ms or _SHORTEST) for ms in curve.values()]
     mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
     above = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
     return above / sum((a - mean_x) ** 2 for a in x)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mamba_core.bench import Report, Row
     from mamba_core.bench.measure import Progress
 
-_COLUMNS = ("case", "size", "contender", "ms", "quartiles", "ratio", "error", "")
+_COLUMNS = ("case", "size", "contender", "ms", "quartiles", "cpu ms", "ratio", "error", "")
 
 
 def app(arguments: Sequence[str]) -> typer.Typer:
@@ -111,8 +111,8 @@ def _print(report: Report) -> None:
         print(f"not run: {contender}: {reason}")
     for growth in report.growth:
         print(
-            f"{growth.case}: {growth.contender} grows as L^{growth.exponent:.2f} "
-            f"from L={growth.lengths[0]} to {growth.lengths[-1]}"
+            f"{growth.case}: {growth.contender} grows as L^{growth.exponent:.2f} (processor time "
+            f"L^{growth.cpu_exponent:.2f}) from L={growth.lengths[0]} to {growth.lengths[-1]}"
         )
     print()
 
@@ -123,13 +123,17 @@ def _cells(row: Row) -> list[str]:
     def number(value: float | None, form: str) -> str:
         return "" if value is None else format(value, form)
 
-    spread = "" if row.ms is None else f"{row.ms_q1:.4g} .. {row.ms_q3:.4g}"
+    def ms(value: float | None) -> str:
+        return number(value, ".4g" if value is None or value < 1000 else ".0f")
+
+    spread = "" if row.ms is None else f"{ms(row.ms_q1)} .. {ms(row.ms_q3)}"
     return [
         row.case,
         size_text(row.size),
         row.contender,
-        number(row.ms, ".4g"),
+        ms(row.ms),
         spread,
+        ms(row.cpu_ms),
         number(row.ratio, ".3g"),
         number(row.error, ".1e"),
         "" if row.status == "ok" else f"{row.status}: {row.note}",

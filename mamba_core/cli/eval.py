@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mamba_core.cli.flags import role_app
-from mamba_core.cli.output import print_json, print_table
+from mamba_core.cli.output import print_json, print_table, terminal_progress
 
 
 def app(arguments: Sequence[str]) -> typer.Typer:
@@ -40,6 +40,7 @@ def run(
         weights=weights,
         device=device,
         batch_size=batch_size,
+        progress=terminal_progress(),
     )
     if json:
         print_json(result)

@@ -151,12 +151,11 @@ def role_app(
     :param names: the roles whose fields become flags.
     :param switches: the command's own options that take no value.
     """
-    from mamba_core import registry
 
     target = find_target(arguments, switches)
     if target is None:
         return single(with_role_flags(command, []))
-    spec = registry.spec(target) if "model" in names else target_spec(target)
+    spec = _task_spec(target) if "model" in names else target_spec(target)
     roles = spec_roles(spec, [name for name in names if name != "model"])
     if "model" in names:
         roles.insert(0, model_role(spec, arguments))
@@ -191,6 +190,21 @@ def option_value(arguments: Sequence[str], option: str) -> str | None:
     return None
 
 
+def _task_spec(target: str) -> TaskSpec:
+    """The task of a command that builds a model anew."""
+    from mamba_core import registry
+
+    try:
+        return registry.spec(target)
+    except (registry.TaskNotFoundError, registry.TaskSpecError):
+        if not Path(target).exists():
+            raise
+        raise CommandError(
+            f"{target} is no task but a path: give a task id. A training that stopped goes on "
+            f"with its task id, --out {target} and --resume."
+        ) from None
+
+
 def target_spec(target: str) -> TaskSpec:
     """Return the record of the task a command's target stands for: its own, or a saved model's.
 
@@ -204,6 +218,10 @@ def target_spec(target: str) -> TaskSpec:
 
         if names_folder(target):
             return saved_spec(target)
+        try:
+            return registry.spec(target)
+        except (registry.TaskNotFoundError, registry.TaskSpecError):
+            return saved_spec(target)  # says what is wrong with the folder
     if Path(target).is_file():
         raise CommandError(
             f"{target} is a file: give a saved model's folder, or a task id and --weights FILE."

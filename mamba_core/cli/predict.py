@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mamba_core.cli.flags import role_app
-from mamba_core.cli.output import plain, print_json
+from mamba_core.cli.output import plain, print_json, terminal_progress
 
 
 def app(arguments: Sequence[str]) -> typer.Typer:
@@ -48,7 +47,7 @@ def run(
         device=device,
         overwrite=overwrite,
         predict=fields.get("predict", {}),
-        progress=_progress if sys.stderr.isatty() else None,
+        progress=terminal_progress(),
     )
     if json:
         print_json(rows)
@@ -62,8 +61,3 @@ def _short(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_short, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _progress(name: str, done: int, total: int) -> None:
-    end = "\n" if done >= total else ""
-    print(f"\r{name}: {done}/{total}", end=end, file=sys.stderr, flush=True)

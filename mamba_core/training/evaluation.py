@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ def evaluate(
     device: str | None = None,
     batch_size: int = 1,
     seed: int = 0,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> EvalResult:
     """Measure a trained model.
 
@@ -58,6 +59,7 @@ def evaluate(
     :param device: ``cpu``, ``cuda``, ...; None takes a GPU when there is one.
     :param batch_size: items at once; 1 also suits items of unequal length.
     :param seed: of the data.
+    :param progress: called with ``(split, items done, in all)``.
     :raises DependencyMissingError: without the extra ``[train]``.
     :raises ConfigError: for a device that is not here, and for fields of the data.
     :raises TrainingError: for a split that does not exist or is empty, or memory that ran out.
@@ -82,9 +84,11 @@ def evaluate(
     model.to(place).eval()
     try:
         with torch.inference_mode():
-            for batch in eval_loader(part, batches, workers=0):
+            for done, batch in enumerate(eval_loader(part, batches, workers=0), 1):
                 batch = {name: value.to(place) for name, value in batch.items()}
                 meter.update(model(**{name: batch[name] for name in spec.inputs}), batch)
+                if progress is not None:
+                    progress(split, min(done * batch_size, len(part)), len(part))
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             raise memory_advice(error, TrainConfig(batch_size=batch_size)) from error

@@ -50,16 +50,17 @@ def preset_fields(spec: TaskSpec, presets: Mapping[str, Any], name: str) -> Mapp
     return fields
 
 
-def make_config(cls: type, fields: Mapping[str, Any]) -> Any:
+def make_config(cls: type, fields: Mapping[str, Any], *, role: str | None = None) -> Any:
     """Call a config class.
 
+    :param role: ``model``, ``data``, ``train`` or ``predict``: the prefix of its flags.
     :raises ConfigError: with every wrong field's path, value, rule and, for an unknown name, the
         nearest known one.
     """
     try:
         return cls(**fields)
     except (TypeError, ValueError) as error:
-        raise config_error(error, cls.__name__, cls) from error
+        raise config_error(error, cls.__name__, cls, role) from error
 
 
 def merge(
@@ -104,15 +105,18 @@ def _default(cls: type | None, name: str) -> Any:
     return None
 
 
-def config_error(error: Exception, title: str, cls: type | None = None) -> ConfigError:
+def config_error(
+    error: Exception, title: str, cls: type | None = None, role: str | None = None
+) -> ConfigError:
     """Turn what a config class raised into one readable message, a line per wrong field."""
     listed = getattr(error, "errors", None)
     if not callable(listed):
         return ConfigError(f"{title}: {error}")
-    return ConfigError("\n".join(dict.fromkeys(_line(item, title, cls) for item in listed())))
+    lines = (_line(item, title, cls, role) for item in listed())
+    return ConfigError("\n".join(dict.fromkeys(lines)))
 
 
-def _line(item: Mapping[str, Any], title: str, cls: type | None) -> str:
+def _line(item: Mapping[str, Any], title: str, cls: type | None, role: str | None) -> str:
     path = [str(part) for part in item["loc"]]
     if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         names = field_names(_nested(cls, path[:-1]))
@@ -122,7 +126,8 @@ def _line(item: Mapping[str, Any], title: str, cls: type | None) -> str:
             f"Fields: {', '.join(names)}."
         )
     if item["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
-        return f"{'.'.join([title, *path])} is required."
+        flag = f" (--{'.'.join([role, *path])} on the command line)" if role else ""
+        return f"{'.'.join([title, *path])} is required{flag}."
     if item["type"] in RULES:
         rule = RULES[item["type"]].format(**item["ctx"])
     else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -36,6 +36,17 @@ def _check_resource(text: Any, where: str) -> None:
     package, colon, inner = text.partition(":") if isinstance(text, str) else ("", "", "")
     if not colon or not inner or not all(part.isidentifier() for part in package.split(".")):
         raise TaskSpecError(f"{where} = {text!r}: expected 'package:path'")
+
+
+def _remake(cls: type, values: dict[str, Any]) -> Any:
+    return cls(**values)
+
+
+def _reduced(record: Any) -> tuple[Any, ...]:
+    """How a record is pickled: a frozen mapping cannot be."""
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    plain = {k: dict(v) if isinstance(v, MappingProxyType) else v for k, v in values.items()}
+    return _remake, (type(record), plain)
 
 
 def record_name(record: Any) -> str:
@@ -87,6 +98,8 @@ class WeightsSpec:
                 f"weights '{self.name}': sha256 = {self.sha256!r} is not 64 hex digits"
             )
         object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
+
+    __reduce__ = _reduced
 
 
 _OPTIONAL_REFS = (
@@ -177,6 +190,8 @@ class TaskSpec:
             _check_resource(self.card, f"task '{self.id}': card")
         object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
         object.__setattr__(self, "outputs", MappingProxyType(dict(self.outputs)))
+
+    __reduce__ = _reduced
 
     def _check_presets(self) -> None:
         if isinstance(self.preset_fields, Mapping):

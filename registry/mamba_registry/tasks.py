@@ -24,8 +24,12 @@ class TaskList(tuple[TaskSpec, ...]):
     """The installed tasks; a tuple that prints as a table."""
 
     verbose = False
+    domain: str | None = None
 
     def __repr__(self) -> str:
+        if not self:
+            which = f"No task of domain '{self.domain}'" if self.domain else "No task"
+            return f"{which} is installed. See `mamba-core list` and `mamba-core plugins`."
         rows = [("task", "domain", "summary", "presets")]
         for spec in self:
             presets = ", ".join(spec.presets) if self.verbose else str(len(spec.presets))
@@ -50,7 +54,7 @@ def list_tasks(domain: str | None = None, *, verbose: bool = False) -> TaskList:
     by_id = {offer.spec.full_id: offer.spec for offer in catalog.offers("tasks")}
     chosen = [s for _, s in sorted(by_id.items()) if domain is None or s.domain == domain]
     tasks = TaskList(chosen)
-    tasks.verbose = verbose
+    tasks.verbose, tasks.domain = verbose, domain
     return tasks
 
 
@@ -65,7 +69,8 @@ def _config(spec: TaskSpec, preset: str | None, fields: Mapping[str, Any]) -> An
     name = check_preset(spec, preset)
     presets = _import(spec, spec.preset_fields)
     cls = _import(spec, spec.config)
-    return make_config(cls, merge(preset_fields(spec, presets, name), fields, cls))
+    own = merge(preset_fields(spec, presets, name), fields, cls)
+    return make_config(cls, own, role="model")
 
 
 def role_config(spec: TaskSpec, role: str, fields: Mapping[str, Any]) -> Any:
@@ -80,7 +85,7 @@ def role_config(spec: TaskSpec, role: str, fields: Mapping[str, Any]) -> Any:
             raise ConfigError(f"Task '{spec.full_id}' has no {role}, but fields were given")
         return None
     cls = _import(spec, ref)
-    return make_config(cls, merge({}, fields, cls))
+    return make_config(cls, merge({}, fields, cls), role=role.removesuffix("_config"))
 
 
 def choose(
@@ -105,6 +110,7 @@ def choose(
     if weights is not None:
         preset = _preset_of(spec, weights, preset)
     if config is None:
+        preset = check_preset(spec, preset)
         config = _config(spec, preset, fields)
     else:
         cls = _import(spec, spec.config)

@@ -80,7 +80,10 @@ def sha256(path: Path) -> str:
 
 def _resource(spec: WeightsSpec, resource: str) -> Path:
     package, _, inner = resource.partition(":")
-    path = Path(str(resources.files(package))) / inner
+    try:
+        path = Path(str(resources.files(package))) / inner
+    except ImportError as error:
+        raise WeightsError(f"weights '{spec.name}': {error}; reinstall {package}") from error
     if not path.is_file():
         raise WeightsError(f"weights '{spec.name}': {package} holds no file {inner}; reinstall it")
     _check(spec, path, "reinstall the package")

@@ -130,7 +130,7 @@ def test_a_wrong_peer_is_reported_and_not_timed(monkeypatch):
     monkeypatch.setattr(scan, "PEERS", {"wrong": wrong})
     config = scan.Config(**TINY["scan"] | {"curve_lengths": ()})
     first = next(iter(scan.cases(config, ["wrong"])))
-    row = measure(first, ONCE)[-1]
+    row = measure([first], ONCE)[-1]
     assert (row.contender, row.status, row.ms) == ("wrong", "wrong", None)
     assert calls == [1]
 
@@ -176,22 +176,27 @@ def test_mistakes_are_answered(more, message):
         bench.run("scan", ONCE, **more)
 
 
-def curve(case, contender, times):
+def curve(contender, times):
     return [
-        Row(case=case, size={"L": length}, contender=contender, status="ok", ms=ms)
-        for length, ms in times.items()
+        Row(case="c", size={"L": n}, contender=contender, status="ok", ms_min=ms, cpu_ms=cpu)
+        for n, (ms, cpu) in times.items()
     ]
 
 
 def test_growth_is_the_slope():
     rows = [
-        *curve("c", "linear", {10: 1.0, 20: 2.0, 40: 4.0}),
-        *curve("c", "quadratic", {10: 1.0, 20: 4.0, 40: 16.0}),
-        *curve("c", "two points", {10: 1.0, 20: 4.0}),
+        *curve("linear", {10: (1.0, 2.0), 20: (2.0, 4.0), 40: (4.0, 8.0)}),
+        *curve("mixed", {10: (1.0, 5.0), 20: (4.0, 10.0), 40: (16.0, 20.0)}),
+        *curve("two points", {10: (1.0, 1.0), 20: (4.0, 4.0)}),
     ]
     report = Report(benchmark="x", machine={}, settings=ONCE, config=ssd.Config(), rows=rows)
-    found = {growth.contender: growth.exponent for growth in report.growth}
-    assert found == pytest.approx({"linear": 1.0, "quadratic": 2.0})
+    found = {growth.contender: growth for growth in report.growth}
+    assert set(found) == {"linear", "mixed"}
+    assert found["linear"].exponent == pytest.approx(1)
+    assert found["linear"].cpu_exponent == pytest.approx(1)
+    assert found["mixed"].exponent == pytest.approx(2)
+    assert found["mixed"].cpu_exponent == pytest.approx(1)
+    assert found["mixed"].lengths == (10, 20, 40)
 
 
 def test_report_is_written_and_drawn(tmp_path):

@@ -56,7 +56,8 @@ def test_table(capsys):
     lines = out.splitlines()
     assert lines[0].startswith("scan: cpu ")
     assert "threads 1" in lines[0]
-    assert lines[1].split() == ["case", "size", "contender", "ms", "quartiles", "ratio", "error"]
+    columns = ["case", "size", "contender", "ms", "quartiles", "cpu", "ms", "ratio", "error"]
+    assert lines[1].split() == columns
     assert any(line.startswith("forward+backward") and " eager " in line for line in lines)
 
 
@@ -91,3 +92,12 @@ def test_file_without_a_name(capsys, tmp_path):
     code, _, err = call(capsys, "bench", "--out", str(tmp_path / "x.json"))
     assert code == 1
     assert "give its name too" in err
+
+
+def test_without_a_name_all_are_run(capsys, monkeypatch):
+    from mamba_core import bench
+
+    monkeypatch.setattr(bench, "BENCHMARKS", {"startup": "the cheap one"})
+    code, out, _ = call(capsys, "bench", "--rounds", "1", "--json")
+    assert code == 0
+    assert [report["benchmark"] for report in json.loads(out)] == ["startup"]

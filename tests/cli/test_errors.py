@@ -38,7 +38,12 @@ def test_out_of_memory_suggests_batch_size_and_checkpointing(error):
 
 @pytest.mark.parametrize(
     ("code", "way_out"),
-    [(errno.EROFS, "MAMBA_CACHE"), (errno.EACCES, "--out"), (errno.ENOSPC, "disk is full")],
+    [
+        (errno.ENOTDIR, "a folder is needed"),
+        (errno.EROFS, "MAMBA_CACHE"),
+        (errno.EACCES, "--out"),
+        (errno.ENOSPC, "disk is full"),
+    ],
 )
 def test_file_errors_have_a_way_out(code, way_out):
     assert way_out in explain(OSError(code, "text", "/root/x"))

@@ -137,6 +137,15 @@ def test_a_folder_named_like_a_task_is_the_task(toy, tmp_path, monkeypatch):
         target_spec(f".{os.sep}toy-cls")
 
 
+def test_train_takes_no_folder(toy, tmp_path, capsys):
+    with pytest.raises(SystemExit) as leaving:
+        main(["train", str(tmp_path)])
+    assert leaving.value.code == 1
+    assert "is no task but a path: give a task id. A training that stopped goes on" in (
+        capsys.readouterr().err
+    )
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "{}"])
 def test_folder_with_a_broken_description(tmp_path, text):
     (tmp_path / "config.json").write_text(text)

@@ -69,6 +69,7 @@ def test_eval(capsys, toy, calls):
         "weights": "default",
         "device": None,
         "batch_size": 1,
+        "progress": None,  # no terminal here
     }
     assert out.splitlines()[1].split() == ["accuracy", "0.5"]
 

@@ -2,18 +2,35 @@
 
 Written from the equations alone and sharing no code with ``mamba_kernels``. All are differentiable
 by autograd. Arguments as in the public ops; states come back always.
+
+Inside ``computed_in(dtype)`` the same loops run in another precision, every intermediate rounded.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+_working = torch.float64
+
+
+@contextlib.contextmanager
+def computed_in(dtype: torch.dtype) -> Iterator[None]:
+    """The loops inside keep every number in ``dtype``."""
+    global _working
+    _working = dtype
+    try:
+        yield
+    finally:
+        _working = torch.float64
+
 
 def _wide(t: Tensor | None) -> Tensor | None:
-    return None if t is None else t.to(torch.complex128 if t.is_complex() else torch.float64)
+    return None if t is None else t.to(_working.to_complex() if t.is_complex() else _working)
 
 
 def _steps(order, cu_seqlens, batch, path, length):

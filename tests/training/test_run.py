@@ -190,3 +190,12 @@ def test_evaluate_refuses_an_unknown_split(toy, tmp_path):
     result = train(toy, tmp_path / "run")
     with pytest.raises(TrainingError, match="Did you mean 'test'"):
         mamba_core.evaluate(result.folder, split="tests")
+
+
+def test_evaluate_says_how_far_it_is(toy, tmp_path):
+    result, seen = train(toy, tmp_path / "run"), []
+    measured = mamba_core.evaluate(
+        result.model, split="val", batch_size=3, progress=lambda *step: seen.append(step)
+    )
+    assert seen[-1] == ("val", measured.items, measured.items)
+    assert [done for _, done, _ in seen] == sorted({done for _, done, _ in seen})

@@ -97,7 +97,7 @@ def causal_conv1d(
     batch, channels, length = x.shape[0], x.shape[-2], x.shape[-1]
     check.order(op, order, batch, length, x.device)
     check.packing(op, cu_seqlens, batch, x.device)
-    check.segments(op, seq_idx, batch, length, order, cu_seqlens)
+    check.segments(op, seq_idx, x, length, order, cu_seqlens)
     paths: tuple[int, ...] = () if order is None else (order.shape[-2],)
     check.shape(op, "x", x, (batch, channels, length), (batch, *paths, channels, length))
     check.shape(op, "weight", weight, (channels, "W"), (*paths, channels, "W"))

@@ -80,5 +80,8 @@ def selective_state_update(
                 f"{op}: {name} has {value.shape[1]} groups, which do not divide {channels[0]} "
                 f"{'heads' if len(channels) == 2 else 'channels'}"
             )
+    groups = {value.shape[1] for value in (B, C) if value.dim() == 3} - {1}
+    if len(groups) > 1:
+        raise ValueError(f"{op}: B and C must have the same number of groups, got {sorted(groups)}")
     backend = backends.choose(op, x.device.type, x.dtype, ())
     return _op(state, x, dt, A, B, C, D, z, dt_bias, dt_softplus, state_batch_indices, backend)

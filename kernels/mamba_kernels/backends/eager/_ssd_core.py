@@ -10,6 +10,7 @@ c steps of a chunk, h heads of a group, P, N.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -30,16 +31,18 @@ def _double(t: Tensor) -> Tensor:
 class _Decays:
     """Log decays of the chunks, and what follows from them."""
 
-    log: Tensor  # (F, c, h), from the chunk's start to after each step, double
-    in_: Tensor  # (F, c, h), exp(log)
+    log2: Tensor  # (F, c, h), from the chunk's start to after each step, double
+    in_: Tensor  # (F, c, h), exp2(log2)
     out: Tensor  # (F, c, h), from after each step to the chunk's end
     whole: Tensor  # (F, h)
 
 
 def _decays(chunks: Chunks) -> _Decays:
-    log = torch.cumsum(_double(chunks.dt) * _double(chunks.A)[:, None, None], 2).flatten(0, 1)
-    dtype, end = chunks.x.dtype, log[:, -1:]
-    return _Decays(log, log.exp().to(dtype), (end - log).exp().to(dtype), end[:, 0].exp().to(dtype))
+    rate = _double(chunks.A) / math.log(2)  # exp2 is several times as fast as exp
+    log2 = torch.cumsum(_double(chunks.dt) * rate[:, None, None], 2).flatten(0, 1)
+    end = log2[:, -1:]
+    in_, out, whole = (t.exp2().to(chunks.x.dtype) for t in (log2, end - log2, end[:, 0]))
+    return _Decays(log2, in_, out, whole)
 
 
 def _entering_states(chunks: Chunks, decays: _Decays, plan: Plan) -> tuple[Tensor, Tensor]:
@@ -71,14 +74,14 @@ def _pieces(total: int, size: int) -> Iterator[slice]:
     return (slice(i, i + step) for i in range(0, total, step))
 
 
-def _between(log: Tensor, dtype: torch.dtype) -> Tensor:
+def _between(log2: Tensor, dtype: torch.dtype) -> Tensor:
     """Decays from after step j to after step i, ``(f, h, c, c)``; zero where i < j."""
-    log = log.transpose(1, 2)
-    c = log.shape[-1]
-    future = torch.ones(c, c, dtype=torch.bool, device=log.device).triu_(1)
-    difference = (log[..., :, None] - log[..., None, :]).to(dtype)
+    log2 = log2.transpose(1, 2)
+    c = log2.shape[-1]
+    future = torch.ones(c, c, dtype=torch.bool, device=log2.device).triu_(1)
+    difference = (log2[..., :, None] - log2[..., None, :]).to(dtype)
     # masked before exp: differences of the future are positive and would overflow
-    return difference.masked_fill_(future, float("-inf")).exp_()
+    return difference.masked_fill_(future, float("-inf")).exp2_()
 
 
 def _outputs(chunks: Chunks, decays: _Decays, states: Tensor) -> Tensor:
@@ -88,7 +91,7 @@ def _outputs(chunks: Chunks, decays: _Decays, states: Tensor) -> Tensor:
     B, C = chunks.B.flatten(0, 1), chunks.C.flatten(0, 1)
     total, c, h, p = x.shape
     for s in _pieces(total, c * c * h):
-        mixing = _between(decays.log[s], x.dtype)
+        mixing = _between(decays.log2[s], x.dtype)
         mixing *= torch.bmm(C[s], B[s].transpose(1, 2))[:, None]
         inputs = (x[s] * dt[s][..., None]).transpose(1, 2)
         torch.add(
@@ -135,7 +138,7 @@ def _core_backward(
     B, C = chunks.B.flatten(0, 1), chunks.C.flatten(0, 1)
     dy = dy.flatten(0, 1)
     dx, dB, dC = (torch.empty_like(t, memory_format=torch.contiguous_format) for t in (x, B, C))
-    ddt, dlog = torch.empty_like(dt), torch.empty_like(decays.log)
+    ddt, dlog = torch.empty_like(dt), torch.empty_like(decays.log2)
 
     weighted = (dy * decays.in_[..., None]).flatten(2)  # (F, c, h P)
     direct = torch.bmm(weighted.transpose(1, 2), C).view_as(states)
@@ -143,7 +146,7 @@ def _core_backward(
     dwhole = (leaving * states).sum((-1, -2)) * decays.whole  # (F, h)
 
     for s in _pieces(x.shape[0], c * c * h):
-        between = _between(decays.log[s], x.dtype)
+        between = _between(decays.log2[s], x.dtype)
         CB = torch.bmm(C[s], B[s].transpose(1, 2))
         inputs = (x[s] * dt[s][..., None]).transpose(1, 2)  # (f, h, c, P)
         dy_s = dy[s].transpose(1, 2)
@@ -153,7 +156,7 @@ def _core_backward(
         mixing = between.mul_(CB[:, None])
         dinputs = torch.matmul(mixing.transpose(-1, -2), dy_s).transpose(1, 2)  # (f, c, h, P)
         flow = dmixing.mul_(CB[:, None])
-        wide = decays.log.dtype
+        wide = decays.log2.dtype
         dlog_s = flow.sum(-1, dtype=wide).sub_(flow.sum(-2, dtype=wide)).transpose(1, 2)
         # through the entering and leaving states
         flat_states, flat_leaving = states[s].flatten(1, 2), leaving[s].flatten(1, 2)
