@@ -86,7 +86,7 @@ def test_orders_have_the_same_parameters(ablation):
 
 
 def test_missing_data_is_named(ablation, tmp_path):
-    with pytest.raises(SystemExit, match="mnist_ci2500.npz does not exist"):
+    with pytest.raises(SystemExit, match=r"mnist_ci2500\.npz does not exist"):
         ablation("--data", tmp_path)
 
 
@@ -95,7 +95,7 @@ def test_learns_something_from_the_real_images(ablation, shared_data, tmp_path):
     out = tmp_path / "runs.json"
     ablation(
         "--data", shared_data / "vision", "--datasets", "mnist", "--orders", "serpentine",
-        "--seeds", 1, "--epochs", 2, "--d-model", 16, "--depth", 1, "--out", out,
+        "--seeds", 1, "--epochs", 4, "--batch", 25, "--depth", 1, "--out", out,
     )  # fmt: skip
     (run,) = json.loads(out.read_text())
-    assert run["accuracy"] > 0.2
+    assert run["accuracy"] > 0.3
