@@ -45,13 +45,14 @@ def make_config(cls: type, fields: Mapping[str, Any]) -> Any:
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Lay overrides over preset fields; nested mappings are merged, not replaced.
 
-    A mapping with a ``name`` of its own chooses another variant, so it replaces.
+    A mapping with a ``name`` or ``kind`` of its own chooses another variant, so it replaces.
     """
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
-        nested = isinstance(old, Mapping) and isinstance(value, Mapping) and "name" not in value
-        merged[key] = merge(old, value) if nested else value  # type: ignore[arg-type]
+        nested = isinstance(old, Mapping) and isinstance(value, Mapping)
+        same = nested and not {"name", "kind"} & set(value)
+        merged[key] = merge(old, value) if same else value  # type: ignore[arg-type]
     return merged
 
 

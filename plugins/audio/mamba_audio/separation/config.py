@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from mamba_audio.separation.networks import PEERS, NetworkConfig, SinglePath
 from mamba_core.config import STRICT
 from mamba_core.mixers import Merge, MixerChoice
+
+_OF_THE_MIXER = ("mixer", "scan_order", "merge")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class SeparatorConfig:
     """Everything the model is built from."""
 
-    sources: Annotated[int, Field(ge=2, le=3)] = 2
+    sources: Annotated[int, Field(ge=2, le=8)] = 2
     """Voices in the mixture."""
     sample_rate: Annotated[int, Field(ge=1000)] = 8000
     """Of the mixture, in Hz; the predictor resamples other files to it and back."""
-    filters: Annotated[int, Field(ge=1)] = 256
-    """Channels of the learned encoder and decoder."""
     kernel_size: Annotated[int, Field(ge=2)] = 16
-    """Samples per encoder frame."""
+    """Samples per frame."""
     stride: Annotated[int, Field(ge=1)] = 8
     """Samples from frame to frame."""
-    d_model: Annotated[int, Field(ge=1)] = 256
-    """Channels of the tokens, one token per frame."""
-    depth: Annotated[int, Field(ge=1)] = 16
-    """Mixer layers."""
+    network: NetworkConfig = SinglePath()
+    """What makes the frames of every source from those of the mixture."""
+    causal: bool = False
+    """No output depends on later frames: the network reads forward only, with norms to match."""
     mixer: MixerChoice = MixerChoice("mamba1")
     """A registered mixer and its fields."""
     scan_order: str = "bidirectional"
-    """A registered order for one dimension; its paths are the directions of reading."""
+    """A registered order for one dimension; its paths are the directions of reading. A causal
+    model has one path, forward."""
     merge: Merge = "mean"
     """How the paths become one."""
 
@@ -44,6 +47,23 @@ class SeparatorConfig:
                 f"stride = {self.stride} leaves samples between frames of kernel_size = "
                 f"{self.kernel_size} unread: choose a stride up to kernel_size"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _fields_are_used(self) -> SeparatorConfig:
+        if self.causal and self.scan_order not in ("bidirectional", "raster"):
+            raise ValueError(
+                f"scan_order = {self.scan_order!r} and causal = True: a causal model reads "
+                "forward only, leave scan_order out"
+            )
+        if isinstance(self.network, PEERS):
+            defaults = {field.name: field.default for field in fields(SeparatorConfig)}
+            changed = [n for n in _OF_THE_MIXER if getattr(self, n) != defaults[n]]
+            if changed:
+                raise ValueError(
+                    f"network {self.network.kind!r} has no mixer: leave out {', '.join(changed)}, "
+                    "and start from a preset of that network"
+                )
         return self
 
 

@@ -81,7 +81,8 @@ class FileSeparator:
         """
         from mamba_core import from_pretrained
 
-        return cls(from_pretrained(path, device=device), SeparatorPredict(**fields), device=device)
+        model: Any = from_pretrained(path, device=device)
+        return cls(model, SeparatorPredict(**fields), device=device)
 
     def separate(self, wave: Array | Tensor, sample_rate: int) -> dict[str, Array]:
         """Separate a recording in memory.
