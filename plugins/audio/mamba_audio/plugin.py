@@ -41,6 +41,8 @@ def mamba_tasks() -> Iterable[TaskSpec]:
                 "dpmamba_s",
                 "dpmamba_m",
                 "dpmamba_l",
+                "spmamba",
+                "spmamba_linear",
                 "conv_tasnet_tiny",
                 "conv_tasnet_1m",
                 "conv_tasnet_5m",

@@ -27,6 +27,8 @@ def test_conformance(check):
         ("dpmamba_s", 8_136_193),
         ("dpmamba_m", 15_869_441),
         ("dpmamba_l", 59_788_289),
+        ("spmamba", 6_094_498),
+        ("spmamba_linear", 5_988_820),
         ("conv_tasnet_tiny", 339_545),
         ("conv_tasnet_1m", 1_150_205),
         ("conv_tasnet_5m", 5_050_545),
@@ -37,6 +39,12 @@ def test_parameter_counts(preset, parameters):
     with torch.device("meta"):
         model = registry.build("audio-sep", preset=preset)
     assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+def test_spmamba_has_its_published_size_at_its_published_window():
+    with torch.device("meta"):
+        model = registry.build("audio-sep", preset="spmamba", kernel_size=512, stride=128)
+    assert sum(p.numel() for p in model.parameters()) == 6_141_826  # 6.14 M
 
 
 @pytest.mark.parametrize("samples", [1, 15, 16, 17, 160, 1001])

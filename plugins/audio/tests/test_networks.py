@@ -12,6 +12,7 @@ from mamba_core import registry
 NETWORKS = {
     "single_path": {"kind": "single_path", "filters": 24, "d_model": 16, "depth": 2},
     "dual_path": {"kind": "dual_path", "filters": 24, "d_model": 16, "depth": 2, "chunk": 10},
+    "time_frequency": {"kind": "time_frequency", "channels": 4, "depth": 2, "window": 3},
     "conv_tasnet": {
         "kind": "conv_tasnet",
         "filters": 24,
@@ -124,7 +125,7 @@ def test_a_kind_replaces_the_preset_s_network():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"network": {"kind": "conv_tasnet"}, "mixer": "mamba2"}, "has no mixer: leave out mixer"),
+        ({"network": {"kind": "conv_tasnet"}, "mixer": "mamba2"}, "does not use mixer"),
         ({"network": {"kind": "lstm"}}, "does not match any of the expected tags"),
         ({"network": {"kind": "dual_path", "chunk": 9}}, "multiple of 2"),
         ({"causal": True, "scan_order": "reverse"}, "a causal model reads forward only"),

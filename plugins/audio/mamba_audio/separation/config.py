@@ -9,11 +9,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from mamba_audio.separation.networks import PEERS, NetworkConfig, SinglePath
+from mamba_audio.separation.networks import UNUSED, NetworkConfig, SinglePath
 from mamba_core.config import STRICT
 from mamba_core.mixers import Merge, MixerChoice
-
-_OF_THE_MIXER = ("mixer", "scan_order", "merge")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -25,7 +23,7 @@ class SeparatorConfig:
     sample_rate: Annotated[int, Field(ge=1000)] = 8000
     """Of the mixture, in Hz; the predictor resamples other files to it and back."""
     kernel_size: Annotated[int, Field(ge=2)] = 16
-    """Samples per frame."""
+    """Samples per frame; for ``time_frequency`` the window of the spectra."""
     stride: Annotated[int, Field(ge=1)] = 8
     """Samples from frame to frame."""
     network: NetworkConfig = SinglePath()
@@ -56,14 +54,14 @@ class SeparatorConfig:
                 f"scan_order = {self.scan_order!r} and causal = True: a causal model reads "
                 "forward only, leave scan_order out"
             )
-        if isinstance(self.network, PEERS):
-            defaults = {field.name: field.default for field in fields(SeparatorConfig)}
-            changed = [n for n in _OF_THE_MIXER if getattr(self, n) != defaults[n]]
-            if changed:
-                raise ValueError(
-                    f"network {self.network.kind!r} has no mixer: leave out {', '.join(changed)}, "
-                    "and start from a preset of that network"
-                )
+        defaults = {field.name: field.default for field in fields(SeparatorConfig)}
+        unused = UNUSED.get(type(self.network), ())
+        changed = [name for name in unused if getattr(self, name) != defaults[name]]
+        if changed:
+            raise ValueError(
+                f"network {self.network.kind!r} does not use {', '.join(changed)}: leave it out, "
+                "and start from a preset of that network"
+            )
         return self
 
 

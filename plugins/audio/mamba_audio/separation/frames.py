@@ -1,12 +1,25 @@
-"""From samples to frames and back: the learned filter banks of TasNet."""
+"""From samples to frames and back: the learned filter banks of TasNet, or spectra."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mamba_audio.separation.networks.time_frequency import TimeFrequency
 from mamba_core.mixers import MixerState
+
+if TYPE_CHECKING:
+    from mamba_audio.separation.config import SeparatorConfig
+
+
+def make_frames(config: SeparatorConfig) -> LearnedFrames | Spectra:
+    """Return the frames that the config's network works on."""
+    if isinstance(config.network, TimeFrequency):
+        return Spectra(config.kernel_size, config.stride)
+    return LearnedFrames(config.network.filters, config.kernel_size, config.stride)
 
 
 class LearnedFrames(nn.Module):
@@ -65,3 +78,44 @@ class LearnedFrames(nn.Module):
 
     def _synthesis(self, frames: Tensor) -> Tensor:
         return self.decoder(frames.flatten(0, 1))[:, 0].unflatten(0, frames.shape[:2])
+
+
+class Spectra(nn.Module):
+    """Short-time spectra with a Hann window, and their inverse, exact where they are unchanged.
+
+    :param kernel_size: samples per frame.
+    :param stride: samples from frame to frame.
+    """
+
+    window: Tensor
+
+    def __init__(self, kernel_size: int, stride: int) -> None:
+        super().__init__()
+        self.size, self.stride, self.overlap = kernel_size, stride, kernel_size - stride
+        # half a step off the usual one: no sample has weight 0, so any stride can be inverted
+        steps = (torch.arange(kernel_size) + 0.5) / kernel_size
+        self.register_buffer("window", torch.sin(torch.pi * steps).square(), persistent=False)
+
+    def encode(self, wave: Tensor) -> Tensor:
+        """``(B, T) -> (B, 2, bins, frames)``: real and imaginary parts."""
+        rest = -wave.shape[-1] % self.stride
+        padded = F.pad(wave, (self.overlap, rest + self.overlap))
+        windows = padded.unfold(-1, self.size, self.stride) * self.window
+        spectra = torch.fft.rfft(windows, norm="ortho")  # (B, frames, bins)
+        return torch.view_as_real(spectra).permute(0, 3, 2, 1)
+
+    def decode(self, frames: Tensor, samples: int) -> Tensor:
+        """``(B, sources, 2, bins, frames) -> (B, sources, samples)``."""
+        spectra = torch.view_as_complex(frames.permute(0, 1, 4, 3, 2).contiguous())
+        windows = torch.fft.irfft(spectra, self.size, norm="ortho") * self.window
+        total = self._added(windows.flatten(0, 1))
+        weight = self._added(self.window.square().expand(1, windows.shape[2], -1))
+        waves = (total / weight).unflatten(0, windows.shape[:2])
+        return waves[..., self.overlap : self.overlap + samples]
+
+    def _added(self, windows: Tensor) -> Tensor:
+        """Overlap and add ``(B, frames, size)`` to ``(B, samples)``."""
+        samples = (windows.shape[1] - 1) * self.stride + self.size
+        return F.fold(
+            windows.transpose(1, 2), (1, samples), (1, self.size), stride=(1, self.stride)
+        )[:, 0, 0]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mamba_audio.separation.config import SeparatorConfig
-from mamba_audio.separation.frames import LearnedFrames
+from mamba_audio.separation.frames import LearnedFrames, make_frames
 from mamba_audio.separation.networks import build_network
 from mamba_core.mixers import MixerState
 
@@ -17,7 +17,7 @@ _SILENCE = 1e-8
 
 
 class Separator(nn.Module):
-    """Learned frames around any of the networks.
+    """Frames around any of the networks: learned ones, or spectra.
 
     The mixture is scaled to level 1 inside and the estimates back, so that loud and soft
     recordings are treated alike. A causal model cannot know the level of what is to come: its
@@ -29,7 +29,7 @@ class Separator(nn.Module):
     def __init__(self, config: SeparatorConfig) -> None:
         super().__init__()
         self.config = config
-        self.frames = LearnedFrames(config.network.filters, config.kernel_size, config.stride)
+        self.frames = make_frames(config)
         self.network = build_network(config)
 
     def forward(self, mixture: Tensor) -> dict[str, Tensor]:
@@ -72,8 +72,10 @@ class Separator(nn.Module):
 
         :raises TypeError: for a model that is not causal, or whose network cannot stream.
         """
+        network = self.network.init_state(batch_size)
+        assert isinstance(self.frames, LearnedFrames)  # those of every network that streams
         frames = self.frames.init_state(batch_size, self.config.sources)
-        return MixerState(children=(frames, self.network.init_state(batch_size)))
+        return MixerState(children=(frames, network))
 
     def prefill(self, mixture: Tensor, state: MixerState) -> tuple[Tensor, MixerState]:
         """Continue recordings.
@@ -86,6 +88,7 @@ class Separator(nn.Module):
             raise ValueError(
                 f"{mixture.shape[-1]} samples are no multiple of stride = {self.config.stride}"
             )
+        assert isinstance(self.frames, LearnedFrames)
         frames_state, network_state = state.children
         frames, frames_state = self.frames.encode_next(mixture, frames_state)
         frames, network_state = self.network.prefill(frames, network_state)

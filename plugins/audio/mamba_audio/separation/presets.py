@@ -23,6 +23,16 @@ def _conv(n: int, b: int, h: int, x: int, r: int) -> dict[str, Any]:
     return {"network": {"kind": "conv_tasnet", **sizes}}
 
 
+def _spectral(heads: int) -> dict[str, Any]:
+    """SPMamba (Li et al., 2404.02063), by its published hyper-parameters for 8 kHz."""
+    return {
+        "kernel_size": 256,
+        "stride": 64,
+        "network": {"kind": "time_frequency", "heads": heads},
+        "mixer": {"name": "mamba1", "expand": 4},
+    }
+
+
 PRESETS: dict[str, dict[str, Any]] = {
     # for tests: a second of audio in milliseconds
     "tiny": {
@@ -47,6 +57,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "dpmamba_s": _dual(256, 8),
     "dpmamba_m": _dual(256, 16),
     "dpmamba_l": _dual(512, 16),
+    "spmamba": _spectral(heads=4),
+    "spmamba_linear": _spectral(heads=0),
     # peers, to be compared with in the same harness
     "conv_tasnet_tiny": _conv(128, 64, 128, 6, 2),
     "conv_tasnet_1m": _conv(256, 96, 256, 7, 2),

@@ -47,8 +47,9 @@ class CumulativeNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, channels, frames)``."""
-        return self.prefill(x, self.init_state(x.shape[0]))[0]
+        """``(B, channels, frames)``, or ``(B, channels, frames, bins)``, one norm for all bins."""
+        y, _ = self.prefill(x, self.init_state(x.shape[0]))
+        return y
 
     def init_state(self, batch_size: int) -> MixerState:
         """Return the sums before the first frame, float64 ``(B, 3)``: of 1, x and x squared."""
@@ -56,18 +57,21 @@ class CumulativeNorm(nn.Module):
         return MixerState({"sums": sums})
 
     def prefill(self, x: Tensor, state: MixerState) -> tuple[Tensor, MixerState]:
-        """Continue by any number of frames, ``(B, channels, frames)``."""
-        wide = x.double()
-        ones = torch.full_like(wide[:, 0], x.shape[1])
+        """Continue by any number of frames; see :meth:`forward`."""
+        wide = x.double().movedim(2, -1).flatten(1, -2)  # (B, values of a frame, frames)
+        ones = torch.full_like(wide[:, 0], wide.shape[1])
         new = torch.stack([ones, wide.sum(1), wide.square().sum(1)], dim=1)
         sums = state.tensors["sums"][..., None] + new.cumsum(-1)  # (B, 3, frames)
         count, total, squares = sums.unbind(1)
         mean = total / count
         scale = (squares / count - mean.square()).clamp(min=0).add(EPS).rsqrt()
-        mean, scale = (value[:, None].to(x.dtype) for value in (mean, scale))
-        y = (x - mean) * scale * self.weight[:, None] + self.bias[:, None]
-        after = sums[..., -1] if x.shape[-1] else state.tensors["sums"]
-        return y, MixerState({"sums": after})
+        rest = (1,) * (x.dim() - 3)
+        mean, scale = (
+            value[:, None].to(x.dtype).unflatten(-1, (-1, *rest)) for value in (mean, scale)
+        )
+        weight, bias = (value.view(-1, 1, *rest) for value in (self.weight, self.bias))
+        after = sums[..., -1] if x.shape[2] else state.tensors["sums"]
+        return (x - mean) * scale * weight + bias, MixerState({"sums": after})
 
 
 def make_norm(channels: int, *, causal: bool) -> nn.Module:
