@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mamba_registry import TaskSpec, WeightsSpec, hookimpl
+from mamba_registry import CommandSpec, TaskSpec, WeightsSpec, hookimpl
 
 __mamba_api__ = (1, 0)
 
@@ -67,8 +67,20 @@ def mamba_tasks() -> Iterable[TaskSpec]:
                     },
                 ),
             ),
-            requires=("torchaudio", "soundfile"),
+            requires=("torchaudio", "soundfile", "soxr", "scipy"),
             requires_data=("soundfile",),
             card="mamba_audio:cards/audio-sep.md",
+        )
+    ]
+
+
+@hookimpl
+def mamba_commands() -> Iterable[CommandSpec]:
+    """Offer the commands of this plugin."""
+    return [
+        CommandSpec(
+            name="audio-stream",
+            run="mamba_audio.separation.stream_command:run",
+            help="Separate sound from standard input with a causal model.",
         )
     ]

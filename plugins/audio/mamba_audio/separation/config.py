@@ -153,7 +153,25 @@ class SeparatorPredict:
     reads the first only."""
     keep_rate: bool = True
     """Write at the file's own sample rate; False writes at the model's."""
-    format: Literal["wav", "flac"] = "wav"
-    """``wav`` holds 32-bit floats, ``flac`` 24-bit integers (values beyond full scale are cut)."""
+    format: Literal["wav", "flac", "ogg"] = "wav"
+    """``wav`` holds 32-bit floats, ``flac`` 24-bit integers, ``ogg`` is Vorbis; the last two cut
+    what is beyond full scale."""
+    names: str = "{file}_{stem}"
+    """Names of the outputs below the output folder, without suffix; a / makes folders."""
     stems: tuple[str, ...] = ()
     """Names of the outputs, one per source; empty is s1, s2, ..."""
+
+    @model_validator(mode="after")
+    def _names_tell_stems_apart(self) -> SeparatorPredict:
+        try:
+            made = {self.names.format(file="f", stem=stem) for stem in "ab"}
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(
+                f"names = {self.names!r}: knows {{file}} and {{stem}}, not {error}"
+            ) from None
+        outside = Path(self.names).is_absolute() or ".." in Path(self.names).parts
+        if len(made) < 2 or outside:
+            raise ValueError(
+                f"names = {self.names!r} must hold {{stem}} and stay below the output folder"
+            )
+        return self

@@ -22,10 +22,16 @@ def make_frames(config: SeparatorConfig) -> LearnedFrames | Spectra:
     return LearnedFrames(config.network.filters, config.kernel_size, config.stride)
 
 
+def _padded(wave: Tensor, overlap: int, stride: int) -> Tensor:
+    """Put zeros around ``(B, T)`` until every sample lies in all the frames there are for it."""
+    rest = -(wave.shape[-1] + overlap) % stride
+    return F.pad(wave, (overlap, rest + overlap))
+
+
 class LearnedFrames(nn.Module):
     """A convolution with ReLU, and a transposed convolution as its counterpart.
 
-    Zeros in front and behind put the first and last samples into as many frames as all others.
+    Zeros in front and behind put the first and last samples into as many frames as the others.
 
     :param filters: channels of a frame.
     :param kernel_size: samples per frame.
@@ -42,8 +48,7 @@ class LearnedFrames(nn.Module):
 
     def encode(self, wave: Tensor) -> Tensor:
         """``(B, T) -> (B, filters, frames)``, not negative."""
-        rest = -wave.shape[-1] % self.stride
-        padded = F.pad(wave, (self.overlap, rest + self.overlap))
+        padded = _padded(wave, self.overlap, self.stride)
         return F.relu(self.encoder(padded[:, None]))
 
     def decode(self, frames: Tensor, samples: int) -> Tensor:
@@ -98,8 +103,7 @@ class Spectra(nn.Module):
 
     def encode(self, wave: Tensor) -> Tensor:
         """``(B, T) -> (B, 2, bins, frames)``: real and imaginary parts."""
-        rest = -wave.shape[-1] % self.stride
-        padded = F.pad(wave, (self.overlap, rest + self.overlap))
+        padded = _padded(wave, self.overlap, self.stride)
         windows = padded.unfold(-1, self.size, self.stride) * self.window
         spectra = torch.fft.rfft(windows, norm="ortho")  # (B, frames, bins)
         return torch.view_as_real(spectra).permute(0, 3, 2, 1)

@@ -2,49 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from math import gcd
+import io
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile as sf
 import torch
-import torchaudio
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mamba_audio.resample import check_rate
 from mamba_audio.separation.config import SeparatorPredict
 from mamba_audio.separation.model import Separator
 from mamba_audio.separation.output_files import StemFiles
-from mamba_audio.separation.overlap_add import (
-    OverlapAdd,
-    TrackOrder,
-    chunk_starts,
-    fit_levels,
-)
+from mamba_audio.separation.passes import FirstPass
 from mamba_registry import TaskSpec
 
 Progress = Callable[[str, int, int], None]
 """``(file name, samples done, samples in all)``."""
 
 Array = NDArray[np.float32]
-Read = Callable[[int, int], Tensor]
-"""``(start, stop) -> float32 (channels, samples)``."""
 
 SHORTEST = 0.02
 """Seconds; below this there is no voice to tell from another."""
+FULL_SCALE = 32767 / 32768
+"""A recording was clipped where it reaches this."""
+_BLOCK = 1 << 16
+"""Samples per channel that are read at once."""
 
 
 class FileSeparator:
     """A trained separator for daily use: arrays in memory with :meth:`separate`, files with
     :meth:`separate_file` and :meth:`run`.
 
-    Long input is cut into chunks, which are separated one by one, scaled to fit the mixture, put
-    on the right tracks and faded into each other; memory depends on the chunk, not on the file.
-    Everything between reading and writing happens at the file's own rate: a chunk is resampled to
-    the model's rate and its estimates back, so outputs have exactly the input's length (and
-    nothing above half the model's rate). The same input gives the same output.
+    Long input is cut into chunks, which are separated one by one, put on the right tracks and
+    faded into each other; a causal model reads on without chunks. Memory does not grow with the
+    file. A second pass scales every voice so that their sum is closest to the mixture, over the
+    whole recording. Sample rates are converted by filters that know no chunks; outputs have
+    exactly the input's length, and nothing above half the model's rate. The same input gives the
+    same output.
 
     :param model: in eval mode, on ``device``.
     :param config: see :class:`~mamba_audio.separation.config.SeparatorPredict`.
@@ -100,12 +99,15 @@ class FileSeparator:
                 f"wave has shape {tuple(whole.shape)}, expected (samples,) or (channels, samples)"
             )
         whole = whole[None] if whole.dim() == 1 else whole
-        blocks = self._blocks(
-            lambda start, stop: whole[:, start:stop], whole.shape[-1], sample_rate, "wave"
-        )
-        tracks = torch.cat(list(blocks), dim=-1).numpy()  # (stems, channels, samples)
+        reading = _Reading("wave", sample_rate, whole.shape[-1], self.config.channels)
+        with io.BytesIO() as store:
+            first = self._first_pass(store, reading, whole.shape[0])
+            for block in whole.split(_BLOCK, dim=-1):
+                first.push(reading.check(block))
+            first.finish()
+            stems = torch.cat(list(first.second(self._rate_out(sample_rate))), dim=-1).numpy()
         flat = self.config.channels != "each"
-        return {s: t[0] if flat else t for s, t in zip(self.stems, tracks, strict=True)}
+        return {s: t[0] if flat else t for s, t in zip(self.stems, stems, strict=True)}
 
     def separate_file(
         self,
@@ -115,13 +117,14 @@ class FileSeparator:
         overwrite: bool = False,
         progress: Progress | None = None,
     ) -> dict[str, Any]:
-        """Separate a file into ``out/<file name>_<stem>.<format>``.
+        """Separate a file into ``out/<file name>_<stem>.<format>``, or as ``config.names`` says.
 
         :param out: folder, made when missing.
         :param overwrite: replace outputs that are there.
-        :param progress: called after every chunk.
-        :returns: ``file, outputs, seconds, sample_rate, silent, clipped`` (samples cut at full
-            scale, FLAC only).
+        :param progress: called now and then.
+        :returns: ``file, outputs, seconds, sample_rate, silent``; ``input_clipped``: samples at
+            full scale, where the recording was probably clipped; ``clipped``: samples of the
+            outputs cut at full scale, which only ``wav`` can exceed.
         :raises FileNotFoundError: when there is no such file.
         :raises FileExistsError: when an output is there and ``overwrite`` is not set.
         :raises ValueError: for a file that is no audio, empty, too short or holds NaN. Whatever
@@ -131,11 +134,10 @@ class FileSeparator:
         if not path.is_file():
             raise FileNotFoundError(f"{path} does not exist")
         try:
-            source = sf.SoundFile(path)
+            with sf.SoundFile(path) as source:
+                return self._separate_open(source, path, Path(out), overwrite, progress)
         except sf.LibsndfileError as error:
             raise ValueError(f"{path} is no audio file that libsndfile reads: {error}") from error
-        with source:
-            return self._separate_open(source, path, Path(out), overwrite, progress)
 
     def _separate_open(
         self,
@@ -146,34 +148,46 @@ class FileSeparator:
         progress: Progress | None,
     ) -> dict[str, Any]:
         rate, total = source.samplerate, source.frames
-
-        def read(start: int, stop: int) -> Tensor:
-            source.seek(start)
-            block = source.read(stop - start, dtype="float32", always_2d=True)
-            if len(block) != stop - start:
-                raise ValueError(f"{path} ends at sample {start + len(block)}, announces {total}")
-            return torch.from_numpy(block.T.copy())
-
+        reading = _Reading(str(path), rate, total, self.config.channels)
         written = self._rate_out(rate)
         channels = source.channels if self.config.channels == "each" else 1
-        suffix = self.config.format
-        targets = [out / f"{path.stem}_{stem}.{suffix}" for stem in self.stems]
+        report = progress or (lambda name, done, of: None)
         done, peak = 0, 0.0
-        with StemFiles(targets, written, channels, overwrite=overwrite) as files:
-            for block in self._blocks(read, total, rate, str(path)):
-                done += block.shape[-1]
-                peak = max(peak, float(block.abs().max()))
-                files.write(block)
-                if progress is not None:
-                    progress(path.name, min(done * rate // written, total), total)
+        with (
+            StemFiles(self.targets(path, out), written, channels, overwrite=overwrite) as files,
+            tempfile.TemporaryFile(dir=files.folder) as store,
+        ):
+            first = self._first_pass(store, reading, source.channels)
+            while done < total:
+                block = source.read(_BLOCK, dtype="float32", always_2d=True)
+                if not len(block):
+                    raise ValueError(f"{path} ends at sample {done}, its header says {total}")
+                first.push(reading.check(torch.from_numpy(block.T.copy())))
+                done += len(block)
+                report(path.name, done - done // 10, total)  # the second pass is the tenth part
+            first.finish()
+            done = 0
+            for stems in first.second(written):
+                files.write(stems)
+                done += stems.shape[-1]
+                peak = max(peak, float(stems.abs().max()) if stems.numel() else 0.0)
+                share = min(done * rate // written, total) // 10
+                report(path.name, total - total // 10 + share, total)
+        report(path.name, total, total)
         return {
             "file": str(path),
-            "outputs": [str(target) for target in targets],
+            "outputs": [str(target) for target in self.targets(path, out)],
             "seconds": total / rate,
             "sample_rate": written,
             "silent": peak == 0.0,
+            "input_clipped": reading.clipped,
             "clipped": files.clipped,
         }
+
+    def targets(self, path: Path, out: Path) -> list[Path]:
+        """Return where the stems of a file go."""
+        names = [self.config.names.format(file=path.stem, stem=stem) for stem in self.stems]
+        return [out / f"{name}.{self.config.format}" for name in names]
 
     def run(
         self,
@@ -185,91 +199,81 @@ class FileSeparator:
     ) -> list[dict[str, Any]]:
         """Separate files into one folder; see :meth:`separate_file`.
 
+        One bad file among several does not stop the others: it is listed after them, as
+        ``file, error``. The error of a single file is raised.
+
         :raises ValueError: for two inputs whose outputs would have the same names.
         """
-        seen: dict[str, Path] = {}
-        for path in map(Path, inputs):
-            other = seen.setdefault(path.stem, path)
-            if other != path:
+        paths = list(map(Path, inputs))
+        self._refuse_equal_names(paths, out)
+        rows: list[dict[str, Any]] = []
+        bad: list[dict[str, Any]] = []
+        for path in paths:
+            try:
+                rows.append(self.separate_file(path, out, overwrite=overwrite, progress=progress))
+            except (OSError, ValueError) as error:
+                if len(paths) == 1:
+                    raise
+                bad.append({"file": str(path), "error": str(error)})
+        return rows + bad
+
+    def _refuse_equal_names(self, paths: Sequence[Path], out: Path) -> None:
+        seen: dict[Path, Path] = {}
+        for path in paths:
+            target = self.targets(path, out)[0]
+            other = seen.setdefault(target, path)
+            if other is not path:
                 raise ValueError(
-                    f"{other} and {path} would both be written as {path.stem}_*: give them "
+                    f"{other} and {path} would both be written as {target.name}: give them "
                     "different folders by two calls"
                 )
-        return [
-            self.separate_file(path, out, overwrite=overwrite, progress=progress) for path in inputs
-        ]
 
-    def _blocks(self, read: Read, total: int, rate: int, name: str) -> Iterator[Tensor]:
-        """Yield finished stretches of all tracks, ``(stems, channels, samples)``, in order."""
+    def _first_pass(self, store: Any, reading: _Reading, channels: int) -> FirstPass:
+        own = self.model.config.sample_rate
+        chunk = max(round(self.config.chunk * own), 2)
+        hop = min(max(round(chunk * (1 - self.config.overlap)), 1), chunk - 1)
+        return FirstPass(
+            self.model,
+            store,
+            rate=reading.rate,
+            channels=channels if self.config.channels == "each" else 1,
+            chunk=chunk,
+            hop=hop,
+        )
+
+    def _rate_out(self, rate: int) -> int:
+        return rate if self.config.keep_rate else self.model.config.sample_rate
+
+
+class _Reading:
+    """Checks a recording while it is read, and makes of its channels those to separate."""
+
+    def __init__(self, name: str, rate: int, total: int, channels: str) -> None:
+        self.name, self.rate, self.channels = name, rate, channels
+        self.clipped = 0
+        self._read = 0
+        try:
+            check_rate(rate)
+        except ValueError as error:
+            raise ValueError(f"{name} has {error}") from None
         if total < SHORTEST * rate:
             raise ValueError(
                 f"{name} has {total} samples at {rate} Hz, at least {SHORTEST * 1000:.0f} ms are "
                 f"needed ({SHORTEST * rate:.0f} samples)"
             )
-        chunk, hop = self._sizes(rate)
-        out = self._rate_out(rate)
-        adders: list[OverlapAdd] = []
-        orders: list[TrackOrder] = []
-        for start in chunk_starts(total, chunk, hop):
-            stop = min(start + chunk, total)
-            mixture = self._mixdown(read(start, stop), name, start)
-            estimates = self._separate_chunk(mixture, rate)
-            if not adders:
-                estimates = _like_first(estimates)
-                sizes = (chunk * out // rate, hop * out // rate)
-                adders = [OverlapAdd(len(self.stems), *sizes) for _ in mixture]
-                orders = [TrackOrder() for _ in mixture]
-            finished = []
-            for adder, order, channel in zip(adders, orders, estimates, strict=True):
-                tracks = order(channel, adder.overlap())
-                finished.append(adder.add(tracks, last=stop == total))
-            yield torch.stack(finished, dim=1)
 
-    def _rate_out(self, rate: int) -> int:
-        return rate if self.config.keep_rate else self.model.config.sample_rate
+    def check(self, block: Tensor) -> Tensor:
+        """``(channels, samples)`` as read -> what is separated.
 
-    def _sizes(self, rate: int) -> tuple[int, int]:
-        """Chunk and hop in samples, whole at both rates, so that resampling moves nothing."""
-        unit = rate // gcd(rate, self.model.config.sample_rate)
-        chunk = max(round(self.config.chunk * rate / unit), 2) * unit
-        hop = max(round(chunk * (1 - self.config.overlap) / unit), 1) * unit
-        return chunk, min(hop, chunk - unit)
-
-    def _mixdown(self, block: Tensor, name: str, start: int) -> Tensor:
+        :raises ValueError: for NaN or infinity, with the sample.
+        """
         if not block.isfinite().all():
-            bad = start + int((~block.isfinite()).any(0).nonzero()[0])
+            bad = self._read + int((~block.isfinite()).any(0).nonzero()[0])
             raise ValueError(
-                f"{name} holds NaN or infinity at sample {bad}: repair the recording first"
+                f"{self.name} holds NaN or infinity at sample {bad}: repair the recording first"
             )
-        if self.config.channels == "mono":
+        self._read += block.shape[-1]
+        self.clipped += int((block.abs() >= FULL_SCALE).any(0).sum())
+        if self.channels == "mono":
             return block.mean(0, keepdim=True)
-        return block[:1] if self.config.channels == "first" else block
-
-    @torch.inference_mode()
-    def _separate_chunk(self, mixture: Tensor, rate: int) -> Tensor:
-        """``(channels, samples)`` -> ``(channels, stems, samples)`` at the rate of the outputs."""
-        own = self.model.config.sample_rate
-        resampled = _resample(mixture, rate, own)
-        estimates = self.model(resampled.to(self.device))["estimates"].float().cpu()
-        fitted = [fit_levels(e, m) for e, m in zip(estimates, resampled, strict=True)]
-        out = self._rate_out(rate)
-        samples = -(-mixture.shape[-1] * out // rate)
-        return _to_length(_resample(torch.stack(fitted), own, out), samples)
-
-
-def _resample(wave: Tensor, old: int, new: int) -> Tensor:
-    return wave if old == new else torchaudio.functional.resample(wave, old, new)
-
-
-def _to_length(wave: Tensor, samples: int) -> Tensor:
-    return torch.nn.functional.pad(wave, (0, max(samples - wave.shape[-1], 0)))[..., :samples]
-
-
-def _like_first(estimates: Tensor) -> Tensor:
-    """Order the stems of every channel like those of the first, ``(channels, stems, samples)``."""
-    ordered = []
-    for channel in estimates:
-        order = TrackOrder()
-        order(estimates[0], estimates[0])
-        ordered.append(order(channel, estimates[0]))
-    return torch.stack(ordered)
+        return block[:1] if self.channels == "first" else block
