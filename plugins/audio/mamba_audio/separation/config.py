@@ -66,6 +66,15 @@ class SeparatorConfig:
 
 
 Seconds = Annotated[float, Field(gt=0)]
+LibriSpeechPart = Literal[
+    "dev-clean",
+    "dev-other",
+    "test-clean",
+    "test-other",
+    "train-clean-100",
+    "train-clean-360",
+    "train-other-500",
+]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -73,10 +82,14 @@ class Speakers:
     """Mixtures made on the fly from recordings of single speakers."""
 
     kind: Literal["speakers"] = "speakers"
-    """Which of the three forms of data this is."""
+    """Which form of data this is."""
     speakers: Path = Path(".")
     """A csv file with columns ``speaker`` and ``files`` (paths separated by blanks), or a folder
-    with one sub-folder per speaker; relative to ``root``."""
+    with one sub-folder per speaker, at any depth; relative to ``root``. Files of other rates
+    are converted."""
+    download: LibriSpeechPart | None = None
+    """A part of LibriSpeech that torchaudio fetches into ``root`` when it is not there yet; its
+    speakers are then used."""
     items: Annotated[int, Field(ge=1)] = 2000
     """Mixtures per epoch."""
     seconds: Seconds = 2.0
@@ -91,10 +104,13 @@ class Speakers:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LibriMix:
-    """A folder in LibriMix's layout: ``mix_clean/``, ``s1/``, ``s2/`` with files of equal names."""
+    """A folder in LibriMix's layout: ``mix_clean/``, ``s1/``, ``s2/`` with files of equal names.
+
+    LibriMix's own tree has such folders as ``Libri2Mix/wav8k/min/train-100``.
+    """
 
     kind: Literal["librimix"] = "librimix"
-    """Which of the three forms of data this is."""
+    """Which form of data this is."""
     folder: Path
     """Holds those sub-folders; relative to ``root``."""
     mixture: str = "mix_clean"
@@ -104,11 +120,45 @@ class LibriMix:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Wsj0Mix:
+    """The tree of wsj0-mix: ``2speakers/wav8k/min/tr/`` with ``mix/``, ``s1/``, ``s2/``."""
+
+    kind: Literal["wsj0mix"] = "wsj0mix"
+    """Which form of data this is."""
+    folder: Path
+    """Holds ``2speakers/`` or ``3speakers/``; relative to ``root``."""
+    part: Literal["tr", "cv", "tt"]
+    """Training, validation or test."""
+    mode: Literal["min", "max"] = "min"
+    """Cut to the shorter source, or padded to the longer."""
+    seconds: Seconds | None = None
+    """Length of a random cut; None takes whole files, which then train one by one."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Wham:
+    """The tree of WHAM!: ``wav8k/min/tr/`` with ``mix_clean/``, ``mix_both/``, ``s1/``, ..."""
+
+    kind: Literal["wham"] = "wham"
+    """Which form of data this is."""
+    folder: Path
+    """Holds ``wav8k/`` or ``wav16k/``; relative to ``root``."""
+    part: Literal["tr", "cv", "tt"]
+    """Training, validation or test."""
+    mode: Literal["min", "max"] = "min"
+    """Cut to the shorter source, or padded to the longer."""
+    mixture: Literal["mix_clean", "mix_both"] = "mix_clean"
+    """Without noise, or with it: then the voices are to be cleaned too."""
+    seconds: Seconds | None = None
+    """Length of a random cut; None takes whole files, which then train one by one."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Manifest:
     """Frozen mixtures: a csv that names files, starts and gains, with hashes of the results."""
 
     kind: Literal["manifest"] = "manifest"
-    """Which of the three forms of data this is."""
+    """Which form of data this is."""
     file: Path
     """Columns ``id, speaker1, speaker2, file1, start1, gain1, file2, start2, gain2, sha256``;
     relative to ``root``."""
@@ -118,8 +168,10 @@ class Manifest:
     """Compare each mixture (rounded to 16 bits) with its sha256."""
 
 
-SplitConfig = Annotated[Speakers | LibriMix | Manifest, Field(discriminator="kind")]
-"""One part of the data, in one of three forms."""
+SplitConfig = Annotated[
+    Speakers | LibriMix | Wsj0Mix | Wham | Manifest, Field(discriminator="kind")
+]
+"""One part of the data, in one of several forms."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

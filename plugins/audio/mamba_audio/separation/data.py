@@ -1,4 +1,4 @@
-"""Mixtures with their sources: made on the fly, from LibriMix folders, or frozen in a manifest.
+"""Mixtures with their sources: made on the fly, from folders, or frozen in a manifest.
 
 A sample is a function of (seed, epoch, index) only, so that a resumed training sees what an
 uninterrupted one sees, and any number of workers gives the same data.
@@ -17,13 +17,16 @@ import torchaudio
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mamba_audio.separation.audio_files import SUFFIXES, Recordings, Wave
+from mamba_audio.audio_files import SUFFIXES, Recordings, Wave
 from mamba_audio.separation.config import (
     LibriMix,
     Manifest,
     SeparationData,
     SeparatorConfig,
     Speakers,
+    SplitConfig,
+    Wham,
+    Wsj0Mix,
 )
 
 Sample = dict[str, Tensor]
@@ -62,6 +65,7 @@ class SeparationDataset:
                 "speakers or the LibriMix folders lie in"
             )
         self.recordings = Recordings(model.sample_rate)
+        self.converted = Recordings(model.sample_rate, convert=True)
 
     def train(self, *, seed: int) -> Split:
         """Return the mixtures to learn from."""
@@ -75,12 +79,13 @@ class SeparationDataset:
         """Return the mixtures to report: the same ones for every ``seed``."""
         return self._split(self.data.test, _HELD_OUT_SEED)
 
-    def _split(self, config: Speakers | LibriMix | Manifest, seed: int) -> Split:
+    def _split(self, config: SplitConfig, seed: int) -> Split:
+        root, sources = self.data.root, self.model.sources
         if isinstance(config, Speakers):
-            return MixedSpeakers(config, self.data.root, self.recordings, self.model.sources, seed)
-        if isinstance(config, LibriMix):
-            return LibriMixFolder(config, self.data.root, self.recordings, self.model.sources, seed)
-        return FrozenMixtures(config, self.data.root, self.recordings, self.model.sources)
+            return MixedSpeakers(config, root, self.converted, sources, seed)
+        if isinstance(config, Manifest):
+            return FrozenMixtures(config, root, self.recordings, sources)
+        return MixtureFolders(config, root, self.recordings, sources, seed)
 
 
 class MixedSpeakers:
@@ -92,10 +97,13 @@ class MixedSpeakers:
         self.config, self.recordings = config, recordings
         self.sources, self.seed = sources, seed
         self.samples = round(config.seconds * recordings.sample_rate)
-        self.speakers = list(speaker_files(root / config.speakers).values())
+        place = root / config.speakers
+        if config.download is not None:
+            place = librispeech(root, config.download)
+        self.speakers = list(speaker_files(place).values())
         if len(self.speakers) < sources:
             raise ValueError(
-                f"{root / config.speakers} has {len(self.speakers)} speakers: {sources} different "
+                f"{place} has {len(self.speakers)} speakers: {sources} different "
                 "ones are needed for a mixture"
             )
 
@@ -130,20 +138,25 @@ class MixedSpeakers:
         return window
 
 
-class LibriMixFolder:
+class MixtureFolders:
     """Ready mixtures and their sources, files of equal names in sub-folders."""
 
     def __init__(
-        self, config: LibriMix, root: Path, recordings: Recordings, sources: int, seed: int
+        self,
+        config: LibriMix | Wsj0Mix | Wham,
+        root: Path,
+        recordings: Recordings,
+        sources: int,
+        seed: int,
     ) -> None:
         self.config, self.recordings, self.seed = config, recordings, seed
-        folder = root / config.folder
-        self.folders = [folder / config.mixture, *(folder / f"s{k + 1}" for k in range(sources))]
+        self.folders = mixture_folders(config, root, sources, recordings.sample_rate)
         for needed in self.folders:
             if not needed.is_dir():
+                names = ", ".join(f"{folder.name}/" for folder in self.folders)
                 raise FileNotFoundError(
-                    f"{needed} is no folder: the LibriMix layout has {config.mixture}/, s1/, s2/, "
-                    "one per source"
+                    f"{needed} is no folder: the layout {config.kind} has {names} side by side in "
+                    f"{needed.parent}"
                 )
         self.names = sorted(p.name for p in self.folders[0].iterdir() if p.suffix in SUFFIXES)
         if not self.names:
@@ -169,6 +182,20 @@ class LibriMixFolder:
             "mixture": torch.from_numpy(stacked[0].copy()),
             "sources": torch.from_numpy(stacked[1:].copy()),
         }
+
+
+def mixture_folders(
+    config: LibriMix | Wsj0Mix | Wham, root: Path, sources: int, rate: int
+) -> list[Path]:
+    """Return the folders of the mixtures and of each source."""
+    folder, mixture = root / config.folder, "mix"
+    if isinstance(config, Wsj0Mix):
+        folder = folder / f"{sources}speakers"
+    else:
+        mixture = config.mixture
+    if not isinstance(config, LibriMix):
+        folder = folder / f"wav{rate // 1000}k" / config.mode / config.part
+    return [folder / mixture, *(folder / f"s{k + 1}" for k in range(sources))]
 
 
 class FrozenMixtures:
@@ -233,6 +260,13 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         raise FileNotFoundError(f"{path} does not exist: check root, and the name of the csv file")
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def librispeech(root: Path, part: str) -> Path:
+    """Return the folder of a part of LibriSpeech; what is not there is downloaded."""
+    missing = not (root / "LibriSpeech" / part).is_dir()
+    torchaudio.datasets.LIBRISPEECH(root, url=part, download=missing)
+    return root / "LibriSpeech" / part
 
 
 def speaker_files(path: Path) -> dict[str, list[Path]]:
