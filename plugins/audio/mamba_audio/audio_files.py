@@ -8,7 +8,7 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from mamba_audio.resample import Resampler
+from mamba_audio.files.resample import Resampler
 
 Wave = NDArray[np.float32]
 

@@ -23,8 +23,8 @@ from mamba_audio.separation.data import (
     SOURCE_RMS,
     SeparationDataset,
     mixture_hash,
-    read_csv,
 )
+from mamba_audio.speech import read_csv
 
 RATE = 8000
 

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from mamba_audio.separation.levels import LevelFit
-from mamba_audio.separation.overlap_add import OverlapAdd, TrackOrder, chunk_starts
+from mamba_audio.files.levels import LevelFit
+from mamba_audio.files.overlap_add import OverlapAdd, TrackOrder, chunk_starts
 
 CHUNK = 48
 

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mamba_audio.resample import Resampler, samples_after
+from mamba_audio.files.resample import Resampler, samples_after
 from mamba_audio.separation.streaming import SeparatorStream
 from mamba_core import registry
 from mamba_core.pretrained import save_pretrained

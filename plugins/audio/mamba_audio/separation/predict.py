@@ -1,49 +1,27 @@
-"""Separate arrays and files of any length, rate and number of channels with a trained model."""
+"""Separate arrays and files with a trained model."""
 
 from __future__ import annotations
 
-import io
-import tempfile
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import soundfile as sf
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from mamba_audio.resample import check_rate
+from mamba_audio.files.processor import Array, FileProcessor, Progress
+from mamba_audio.files.tracks import Tracks
 from mamba_audio.separation.config import SeparatorPredict
 from mamba_audio.separation.model import Separator
-from mamba_audio.separation.output_files import StemFiles
-from mamba_audio.separation.passes import FirstPass
+from mamba_audio.separation.streaming import SeparatorStream
 from mamba_registry import TaskSpec
 
-Progress = Callable[[str, int, int], None]
-"""``(file name, samples done, samples in all)``."""
 
-Array = NDArray[np.float32]
-
-SHORTEST = 0.02
-"""Seconds; below this there is no voice to tell from another."""
-FULL_SCALE = 32767 / 32768
-"""A recording was clipped where it reaches this."""
-_BLOCK = 1 << 16
-"""Samples per channel that are read at once."""
-
-
-class FileSeparator:
+class FileSeparator(FileProcessor):
     """A trained separator for daily use: arrays in memory with :meth:`separate`, files with
     :meth:`separate_file` and :meth:`run`.
 
-    Long input is cut into chunks, which are separated one by one, put on the right tracks and
-    faded into each other; a causal model reads on without chunks. Memory does not grow with the
-    file. A second pass scales every voice so that their sum is closest to the mixture, over the
-    whole recording. Sample rates are converted by filters that know no chunks; outputs have
-    exactly the input's length, and nothing above half the model's rate. The same input gives the
-    same output.
+    A causal model that streams reads on without chunks. Every voice is scaled so that their sum
+    is closest to the mixture over the whole recording, because training leaves levels free.
 
     :param model: in eval mode, on ``device``.
     :param config: see :class:`~mamba_audio.separation.config.SeparatorPredict`.
@@ -60,15 +38,16 @@ class FileSeparator:
         spec: TaskSpec | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.model, self.spec, self.device = model, spec, torch.device(device)
-        self.config = config or SeparatorPredict()
+        config = config or SeparatorPredict()
         sources = model.config.sources
-        self.stems = self.config.stems or tuple(f"s{k + 1}" for k in range(sources))
-        if len(set(self.stems)) != sources or any(Path(s).name != s for s in self.stems):
+        stems = config.stems or tuple(f"s{k + 1}" for k in range(sources))
+        if len(set(stems)) != sources or any(Path(s).name != s for s in stems):
             raise ValueError(
-                f"stems = {self.stems}: {sources} different names without slashes are needed, one "
-                "per source"
+                f"stems = {stems}: {sources} different names without slashes are needed, one per "
+                "source"
             )
+        super().__init__(config, sample_rate=model.config.sample_rate, stems=stems, fit=True)
+        self.model, self.spec, self.device = model, spec, torch.device(device)
 
     @classmethod
     def from_pretrained(
@@ -84,30 +63,8 @@ class FileSeparator:
         return cls(model, SeparatorPredict(**fields), device=device)
 
     def separate(self, wave: Array | Tensor, sample_rate: int) -> dict[str, Array]:
-        """Separate a recording in memory.
-
-        :param wave: ``(samples,)`` or ``(channels, samples)``, full scale is 1.
-        :param sample_rate: of the wave, in Hz.
-        :returns: stem name -> float32 ``(samples,)``, with ``channels="each"``
-            ``(channels, samples)``, at the wave's rate and of its length (``keep_rate=False``: at
-            the model's). A silent recording gives silent stems.
-        :raises ValueError: for an empty, too short or non-finite wave, or one of another shape.
-        """
-        whole = torch.as_tensor(wave, dtype=torch.float32)
-        if whole.dim() not in (1, 2):
-            raise ValueError(
-                f"wave has shape {tuple(whole.shape)}, expected (samples,) or (channels, samples)"
-            )
-        whole = whole[None] if whole.dim() == 1 else whole
-        reading = _Reading("wave", sample_rate, whole.shape[-1], self.config.channels)
-        with io.BytesIO() as store:
-            first = self._first_pass(store, reading, whole.shape[0])
-            for block in whole.split(_BLOCK, dim=-1):
-                first.push(reading.check(block))
-            first.finish()
-            stems = torch.cat(list(first.second(self._rate_out(sample_rate))), dim=-1).numpy()
-        flat = self.config.channels != "each"
-        return {s: t[0] if flat else t for s, t in zip(self.stems, stems, strict=True)}
+        """Separate a recording in memory; see :meth:`FileProcessor.process`."""
+        return self.process(wave, sample_rate)
 
     def separate_file(
         self,
@@ -117,163 +74,19 @@ class FileSeparator:
         overwrite: bool = False,
         progress: Progress | None = None,
     ) -> dict[str, Any]:
-        """Separate a file into ``out/<file name>_<stem>.<format>``, or as ``config.names`` says.
+        """Separate a file; see :meth:`FileProcessor.process_file`."""
+        return self.process_file(path, out, overwrite=overwrite, progress=progress)
 
-        :param out: folder, made when missing.
-        :param overwrite: replace outputs that are there.
-        :param progress: called now and then.
-        :returns: ``file, outputs, seconds, sample_rate, silent``; ``input_clipped``: samples at
-            full scale, where the recording was probably clipped; ``clipped``: samples of the
-            outputs cut at full scale, which only ``wav`` can exceed.
-        :raises FileNotFoundError: when there is no such file.
-        :raises FileExistsError: when an output is there and ``overwrite`` is not set.
-        :raises ValueError: for a file that is no audio, empty, too short or holds NaN. Whatever
-            goes wrong, no output is left half-written.
-        """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} does not exist")
-        try:
-            with sf.SoundFile(path) as source:
-                return self._separate_open(source, path, Path(out), overwrite, progress)
-        except sf.LibsndfileError as error:
-            raise ValueError(f"{path} is no audio file that libsndfile reads: {error}") from error
+    @torch.inference_mode()
+    def estimate(self, mixture: Tensor) -> Tensor:
+        """See :meth:`FileProcessor.estimate`."""
+        return self.model(mixture.to(self.device))["estimates"].float().cpu()
 
-    def _separate_open(
-        self,
-        source: sf.SoundFile,
-        path: Path,
-        out: Path,
-        overwrite: bool,
-        progress: Progress | None,
-    ) -> dict[str, Any]:
-        rate, total = source.samplerate, source.frames
-        reading = _Reading(str(path), rate, total, self.config.channels)
-        written = self._rate_out(rate)
-        channels = source.channels if self.config.channels == "each" else 1
-        report = progress or (lambda name, done, of: None)
-        done, peak = 0, 0.0
-        with (
-            StemFiles(self.targets(path, out), written, channels, overwrite=overwrite) as files,
-            tempfile.TemporaryFile(dir=files.folder) as store,
-        ):
-            first = self._first_pass(store, reading, source.channels)
-            while done < total:
-                block = source.read(_BLOCK, dtype="float32", always_2d=True)
-                if not len(block):
-                    raise ValueError(f"{path} ends at sample {done}, its header says {total}")
-                first.push(reading.check(torch.from_numpy(block.T.copy())))
-                done += len(block)
-                report(path.name, done - done // 10, total)  # the second pass is the tenth part
-            first.finish()
-            done = 0
-            for stems in first.second(written):
-                files.write(stems)
-                done += stems.shape[-1]
-                peak = max(peak, float(stems.abs().max()) if stems.numel() else 0.0)
-                share = min(done * rate // written, total) // 10
-                report(path.name, total - total // 10 + share, total)
-        report(path.name, total, total)
-        return {
-            "file": str(path),
-            "outputs": [str(target) for target in self.targets(path, out)],
-            "seconds": total / rate,
-            "sample_rate": written,
-            "silent": peak == 0.0,
-            "input_clipped": reading.clipped,
-            "clipped": files.clipped,
-        }
-
-    def targets(self, path: Path, out: Path) -> list[Path]:
-        """Return where the stems of a file go."""
-        names = [self.config.names.format(file=path.stem, stem=stem) for stem in self.stems]
-        return [out / f"{name}.{self.config.format}" for name in names]
-
-    def run(
-        self,
-        inputs: Sequence[Path],
-        out: Path,
-        *,
-        overwrite: bool = False,
-        progress: Progress | None = None,
-    ) -> list[dict[str, Any]]:
-        """Separate files into one folder; see :meth:`separate_file`.
-
-        One bad file among several does not stop the others: it is listed after them, as
-        ``file, error``. The error of a single file is raised.
-
-        :raises ValueError: for two inputs whose outputs would have the same names.
-        """
-        paths = list(map(Path, inputs))
-        self._refuse_equal_names(paths, out)
-        rows: list[dict[str, Any]] = []
-        bad: list[dict[str, Any]] = []
-        for path in paths:
+    def make_tracks(self, chunk: int, hop: int) -> Tracks:
+        """See :meth:`FileProcessor.make_tracks`."""
+        if self.model.config.causal:
             try:
-                rows.append(self.separate_file(path, out, overwrite=overwrite, progress=progress))
-            except (OSError, ValueError) as error:
-                if len(paths) == 1:
-                    raise
-                bad.append({"file": str(path), "error": str(error)})
-        return rows + bad
-
-    def _refuse_equal_names(self, paths: Sequence[Path], out: Path) -> None:
-        seen: dict[Path, Path] = {}
-        for path in paths:
-            target = self.targets(path, out)[0]
-            other = seen.setdefault(target, path)
-            if other is not path:
-                raise ValueError(
-                    f"{other} and {path} would both be written as {target.name}: give them "
-                    "different folders by two calls"
-                )
-
-    def _first_pass(self, store: Any, reading: _Reading, channels: int) -> FirstPass:
-        own = self.model.config.sample_rate
-        chunk = max(round(self.config.chunk * own), 2)
-        hop = min(max(round(chunk * (1 - self.config.overlap)), 1), chunk - 1)
-        return FirstPass(
-            self.model,
-            store,
-            rate=reading.rate,
-            channels=channels if self.config.channels == "each" else 1,
-            chunk=chunk,
-            hop=hop,
-        )
-
-    def _rate_out(self, rate: int) -> int:
-        return rate if self.config.keep_rate else self.model.config.sample_rate
-
-
-class _Reading:
-    """Checks a recording while it is read, and makes of its channels those to separate."""
-
-    def __init__(self, name: str, rate: int, total: int, channels: str) -> None:
-        self.name, self.rate, self.channels = name, rate, channels
-        self.clipped = 0
-        self._read = 0
-        try:
-            check_rate(rate)
-        except ValueError as error:
-            raise ValueError(f"{name} has {error}") from None
-        if total < SHORTEST * rate:
-            raise ValueError(
-                f"{name} has {total} samples at {rate} Hz, at least {SHORTEST * 1000:.0f} ms are "
-                f"needed ({SHORTEST * rate:.0f} samples)"
-            )
-
-    def check(self, block: Tensor) -> Tensor:
-        """``(channels, samples)`` as read -> what is separated.
-
-        :raises ValueError: for NaN or infinity, with the sample.
-        """
-        if not block.isfinite().all():
-            bad = self._read + int((~block.isfinite()).any(0).nonzero()[0])
-            raise ValueError(
-                f"{self.name} holds NaN or infinity at sample {bad}: repair the recording first"
-            )
-        self._read += block.shape[-1]
-        self.clipped += int((block.abs() >= FULL_SCALE).any(0).sum())
-        if self.channels == "mono":
-            return block.mean(0, keepdim=True)
-        return block[:1] if self.channels == "first" else block
+                return SeparatorStream(self.model)
+            except TypeError:  # causal, but of a network that keeps no state
+                pass
+        return super().make_tracks(chunk, hop)

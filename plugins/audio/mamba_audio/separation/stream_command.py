@@ -79,7 +79,7 @@ def run(
 
 def voices_of(blocks: Iterator[Array], stream: Any, rate: int) -> Iterator[Array]:
     """Yield the voices of mono blocks at ``rate``, ``(samples, sources)`` at the stream's rate."""
-    from mamba_audio.resample import Resampler
+    from mamba_audio.files.resample import Resampler
 
     convert = Resampler(rate, stream.sample_rate)
     with suppress(KeyboardInterrupt):  # how a live recording ends; what came in is kept
@@ -126,7 +126,7 @@ def _writer(stack: ExitStack, out: str, sources: int, rate: int, overwrite: bool
             sys.stdout.buffer.flush()
 
         return to_stdout
-    from mamba_audio.separation.output_files import StemFiles
+    from mamba_audio.files.output_files import StemFiles
 
     targets = [Path(out) / f"s{k + 1}.wav" for k in range(sources)]
     files = stack.enter_context(StemFiles(targets, rate, 1, overwrite=overwrite))

@@ -7,7 +7,7 @@ model's rate, with a few sums, and the second one reads them back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from mamba_audio.resample import Resampler, samples_after
-from mamba_audio.separation.levels import LevelFit
-from mamba_audio.separation.model import Separator
-from mamba_audio.separation.tracks import make_tracks
+from mamba_audio.files.levels import LevelFit
+from mamba_audio.files.resample import Resampler, samples_after
+from mamba_audio.files.tracks import Tracks
 
 Array = NDArray[np.float32]
 
@@ -30,25 +29,32 @@ _BLOCK = 1 << 16
 class FirstPass:
     """Separates every channel by itself and stores the estimates.
 
-    :param model: in eval mode.
+    :param tracks: one per channel, new.
+    :param sources: estimates per channel.
     :param store: a binary file, open for writing and reading; frames of float32.
     :param rate: of the recording, in Hz.
-    :param channels: of the recording.
-    :param chunk: samples at the model's rate that are separated at once.
-    :param hop: from chunk to chunk.
+    :param own: of the tracks, in Hz.
+    :param fit: scale the estimates so that their sum is closest to the recording.
     """
 
     def __init__(
-        self, model: Separator, store: BinaryIO, *, rate: int, channels: int, chunk: int, hop: int
+        self,
+        tracks: Sequence[Tracks],
+        sources: int,
+        store: BinaryIO,
+        *,
+        rate: int,
+        own: int,
+        fit: bool,
     ) -> None:
-        self.own, self.rate = model.config.sample_rate, rate
-        self.channels, self.sources = channels, model.config.sources
+        self.own, self.rate, self.fit = own, rate, fit
+        self.channels, self.sources = len(tracks), sources
         self._store, self._samples = store, 0
-        self._resampler = Resampler(rate, self.own, channels)
-        self._tracks = [make_tracks(model, chunk, hop) for _ in range(channels)]
-        self._levels = [LevelFit(self.sources) for _ in range(channels)]
-        self._alike = torch.zeros(channels, self.sources, self.sources, dtype=torch.float64)
-        self._mixture = torch.zeros(channels, 0)
+        self._resampler = Resampler(rate, own, self.channels)
+        self._tracks = tracks
+        self._levels = [LevelFit(sources) for _ in tracks]
+        self._alike = torch.zeros(self.channels, sources, sources, dtype=torch.float64)
+        self._mixture = torch.zeros(self.channels, 0)
 
     def push(self, block: Tensor) -> None:
         """Continue, ``(channels, samples)`` at the recording's rate."""
@@ -81,6 +87,7 @@ class FirstPass:
             the model's.
         """
         gains = torch.stack([level.gains() for level in self._levels])[..., None]
+        gains = gains if self.fit else torch.ones_like(gains)
         orders = [
             _best_match(alike * gains[0] * gain.T)
             for alike, gain in zip(self._alike, gains, strict=True)

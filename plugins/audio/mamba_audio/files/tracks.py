@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from mamba_audio.separation.model import Separator
-from mamba_audio.separation.overlap_add import OverlapAdd, TrackOrder
-from mamba_audio.separation.streaming import SeparatorStream
+from mamba_audio.files.overlap_add import OverlapAdd, TrackOrder
 
 
 class Tracks(Protocol):
-    """What :class:`ChunkedTracks` and :class:`SeparatorStream` have in common."""
+    """What makes tracks of a recording piece by piece: chunks, or a stream."""
 
     def push(self, wave: Tensor) -> Tensor:
         """``(samples,)`` -> what is finished by now, ``(sources, samples)``."""
@@ -24,35 +23,27 @@ class Tracks(Protocol):
         ...
 
 
-def make_tracks(model: Separator, chunk: int, hop: int) -> Tracks:
-    """Return what suits the model: a causal one carries its state on and needs no chunks."""
-    if model.config.causal:
-        try:
-            return SeparatorStream(model)
-        except TypeError:  # causal, but of a network that keeps no state
-            pass
-    return ChunkedTracks(model, chunk, hop)
-
-
 class ChunkedTracks:
     """Separates chunk by chunk, puts the voices on the right tracks and fades the chunks over.
 
-    :param model: in eval mode.
+    :param separate: ``(1, samples) -> (1, sources, samples)`` at the model's rate.
+    :param sources: number of tracks.
     :param chunk: samples that are separated at once.
     :param hop: samples from chunk to chunk, less than ``chunk``.
     """
 
-    def __init__(self, model: Separator, chunk: int, hop: int) -> None:
-        self.model, self.chunk, self.hop = model, chunk, hop
-        self._device = next(model.parameters(), torch.zeros(0)).device
-        self._adder = OverlapAdd(model.config.sources, chunk, hop)
+    def __init__(
+        self, separate: Callable[[Tensor], Tensor], sources: int, chunk: int, hop: int
+    ) -> None:
+        self.separate, self.sources, self.chunk, self.hop = separate, sources, chunk, hop
+        self._adder = OverlapAdd(sources, chunk, hop)
         self._order = TrackOrder()
         self._waiting = torch.zeros(0)
 
     def push(self, wave: Tensor) -> Tensor:
         """See :meth:`Tracks.push`."""
         self._waiting = torch.cat([self._waiting, wave])
-        finished = [torch.zeros(self.model.config.sources, 0)]
+        finished = [torch.zeros(self.sources, 0)]
         while len(self._waiting) > self.chunk:  # what is left is never empty: it is the last
             finished.append(self._separate(self._waiting[: self.chunk], last=False))
             self._waiting = self._waiting[self.hop :]
@@ -62,7 +53,6 @@ class ChunkedTracks:
         """See :meth:`Tracks.flush`."""
         return self._separate(self._waiting, last=True)
 
-    @torch.inference_mode()
     def _separate(self, chunk: Tensor, *, last: bool) -> Tensor:
-        estimates = self.model(chunk[None].to(self._device))["estimates"][0].float().cpu()
+        estimates = self.separate(chunk[None])[0]
         return self._adder.add(self._order(estimates, self._adder.overlap()), last=last)
