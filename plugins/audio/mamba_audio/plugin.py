@@ -70,7 +70,32 @@ def mamba_tasks() -> Iterable[TaskSpec]:
             requires=("torchaudio", "soundfile", "soxr", "scipy"),
             requires_data=("soundfile",),
             card="mamba_audio:cards/audio-sep.md",
-        )
+        ),
+        TaskSpec(
+            id="audio-enhance",
+            domain="audio",
+            summary="speech without the noise around it",
+            config="mamba_audio.enhancement.config:EnhancerConfig",
+            builder="mamba_audio.enhancement.model:Enhancer",
+            example="mamba_audio.enhancement.model:example",
+            data="mamba_audio.enhancement.data:EnhancementDataset",
+            data_config="mamba_audio.enhancement.config:EnhancementData",
+            loss="mamba_audio.enhancement.objective:loss",
+            metrics="mamba_audio.enhancement.metrics:metrics",
+            metric_names=("pesq", "stoi", "si_snri"),
+            predictor="mamba_audio.enhancement.predict:FileEnhancer",
+            predict_config="mamba_audio.enhancement.config:EnhancerPredict",
+            train_config="mamba_core.training:TrainConfig",
+            inputs={"noisy": "float[batch, samples]"},
+            outputs={"enhanced": "float[batch, samples]"},
+            presets=("tiny", "libri8k_small", "semamba"),
+            preset_fields="mamba_audio.enhancement.presets:PRESETS",
+            default_preset="libri8k_small",
+            scan_orders=("bidirectional", "raster", "reverse"),
+            requires=("torchaudio", "soundfile", "soxr", "scipy"),
+            requires_data=("soundfile",),
+            card="mamba_audio:cards/audio-enhance.md",
+        ),
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,6 +12,17 @@ import torchaudio
 from torch import Tensor
 
 from mamba_audio.audio_files import SUFFIXES, Recordings, Wave
+
+LibriSpeechPart = Literal[
+    "dev-clean",
+    "dev-other",
+    "test-clean",
+    "test-other",
+    "train-clean-100",
+    "train-clean-360",
+    "train-other-500",
+]
+"""What torchaudio can fetch."""
 
 MIN_RMS = 0.005
 """A window below this (-46 dBFS) is a pause; another one is drawn."""

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from mamba_audio.files.config import FilePredict
 from mamba_audio.separation.networks import UNUSED, NetworkConfig, SinglePath
+from mamba_audio.speech import LibriSpeechPart
 from mamba_core.config import STRICT
 from mamba_core.mixers import Merge, MixerChoice
 
@@ -67,15 +68,6 @@ class SeparatorConfig:
 
 
 Seconds = Annotated[float, Field(gt=0)]
-LibriSpeechPart = Literal[
-    "dev-clean",
-    "dev-other",
-    "test-clean",
-    "test-other",
-    "train-clean-100",
-    "train-clean-360",
-    "train-other-500",
-]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
