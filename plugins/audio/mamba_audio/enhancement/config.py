@@ -33,6 +33,9 @@ class EnhancerConfig:
     """Convolutions of a dense block; they reach 1, 2, 4, ... frames."""
     depth: Annotated[int, Field(ge=1)] = 4
     """Layers, each along time, then along frequency."""
+    phase: Literal["free", "turned"] = "free"
+    """``free``: predicted whatever it was. ``turned``: by how much the noisy one is off, which
+    is learned in far fewer steps."""
     mixer: MixerChoice = MixerChoice("mamba1", expand=4)
     """A registered mixer and its fields."""
     scan_order: str = "bidirectional"

@@ -63,10 +63,17 @@ class Enhancer(nn.Module):
             x = layer(x)
         bins = magnitude.shape[1]
         mask = 2 * torch.sigmoid(self.slope * self.magnitude(x, bins)[:, 0])
-        _, angle = polar(self.phase(x, bins))
-        angle = angle.transpose(1, 2)
+        angle = self._angle(self.phase(x, bins), phase)
         clean = mask.transpose(1, 2) * magnitude
         return torch.stack([clean * torch.cos(angle), clean * torch.sin(angle)], dim=1)
+
+    def _angle(self, parts: Tensor, noisy: Tensor) -> Tensor:
+        """``(B, 2, frames, bins)`` -> the clean phase ``(B, bins, frames)``."""
+        parts = parts.transpose(2, 3)
+        if self.config.phase == "free":
+            return polar(parts)[1]
+        straight = torch.stack([torch.ones_like(noisy), torch.zeros_like(noisy)], dim=1)
+        return noisy + polar(parts + straight)[1]
 
 
 def _conv(

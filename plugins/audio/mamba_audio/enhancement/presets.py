@@ -23,6 +23,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "channels": 24,
         "dilations": 3,
         "depth": 2,
+        "phase": "turned",
         "mixer": {"name": "mamba2", "d_state": 16, "headdim": 24},
     },
     # SEMamba (Chao et al., 2405.06573), by its published hyper-parameters

@@ -18,20 +18,13 @@ from torch import Tensor
 from mamba_audio.files.config import FilePredict
 from mamba_audio.files.output_files import StemFiles
 from mamba_audio.files.passes import FirstPass
-from mamba_audio.files.resample import check_rate
+from mamba_audio.files.reading import BLOCK, Reading, open_recording
 from mamba_audio.files.tracks import ChunkedTracks, Tracks
 
 Progress = Callable[[str, int, int], None]
 """``(file name, samples done, samples in all)``."""
 
 Array = NDArray[np.float32]
-
-SHORTEST = 0.02
-"""Seconds; below this there is no voice to tell from another."""
-FULL_SCALE = 32767 / 32768
-"""A recording was clipped where it reaches this."""
-_BLOCK = 1 << 16
-"""Samples per channel that are read at once."""
 
 
 class FileProcessor(ABC):
@@ -78,10 +71,10 @@ class FileProcessor(ABC):
                 f"wave has shape {tuple(whole.shape)}, expected (samples,) or (channels, samples)"
             )
         whole = whole[None] if whole.dim() == 1 else whole
-        reading = _Reading("wave", sample_rate, whole.shape[-1], self.config.channels)
+        reading = Reading("wave", sample_rate, whole.shape[-1], self.config.channels)
         with io.BytesIO() as store:
             first = self._first_pass(store, reading, whole.shape[0])
-            for block in whole.split(_BLOCK, dim=-1):
+            for block in whole.split(BLOCK, dim=-1):
                 first.push(reading.check(block))
             first.finish()
             stems = torch.cat(list(first.second(self._rate_out(sample_rate))), dim=-1).numpy()
@@ -111,14 +104,9 @@ class FileProcessor(ABC):
         :raises ValueError: for a file that is no audio, empty, too short or holds NaN. Whatever
             goes wrong, no output is left half-written.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} does not exist")
-        try:
-            with sf.SoundFile(path) as source:
-                return self._process_open(source, path, Path(out), overwrite, progress)
-        except sf.LibsndfileError as error:
-            raise ValueError(f"{path} is no audio file that libsndfile reads: {error}") from error
+        path, out = Path(path), Path(out)
+        with open_recording(path) as source:
+            return self._process_open(source, path, out, overwrite, progress)
 
     def _process_open(
         self,
@@ -129,7 +117,7 @@ class FileProcessor(ABC):
         progress: Progress | None,
     ) -> dict[str, Any]:
         rate, total = source.samplerate, source.frames
-        reading = _Reading(str(path), rate, total, self.config.channels)
+        reading = Reading(str(path), rate, total, self.config.channels)
         written = self._rate_out(rate)
         channels = source.channels if self.config.channels == "each" else 1
         report = progress or (lambda name, done, of: None)
@@ -139,12 +127,9 @@ class FileProcessor(ABC):
             tempfile.TemporaryFile(dir=files.folder) as store,
         ):
             first = self._first_pass(store, reading, source.channels)
-            while done < total:
-                block = source.read(_BLOCK, dtype="float32", always_2d=True)
-                if not len(block):
-                    raise ValueError(f"{path} ends at sample {done}, its header says {total}")
-                first.push(reading.check(torch.from_numpy(block.T.copy())))
-                done += len(block)
+            for block in reading.blocks(source):
+                first.push(block)
+                done = reading.done
                 report(path.name, done - done // 10, total)  # the second pass is the tenth part
             first.finish()
             done = 0
@@ -209,7 +194,7 @@ class FileProcessor(ABC):
                     "different folders by two calls"
                 )
 
-    def _first_pass(self, store: Any, reading: _Reading, channels: int) -> FirstPass:
+    def _first_pass(self, store: Any, reading: Reading, channels: int) -> FirstPass:
         chunk = max(round(self.config.chunk * self.sample_rate), 2)
         hop = min(max(round(chunk * (1 - self.config.overlap)), 1), chunk - 1)
         number = channels if self.config.channels == "each" else 1
@@ -224,37 +209,3 @@ class FileProcessor(ABC):
 
     def _rate_out(self, rate: int) -> int:
         return rate if self.config.keep_rate else self.sample_rate
-
-
-class _Reading:
-    """Checks a recording while it is read, and makes of its channels those to separate."""
-
-    def __init__(self, name: str, rate: int, total: int, channels: str) -> None:
-        self.name, self.rate, self.channels = name, rate, channels
-        self.clipped = 0
-        self._read = 0
-        try:
-            check_rate(rate)
-        except ValueError as error:
-            raise ValueError(f"{name} has {error}") from None
-        if total < SHORTEST * rate:
-            raise ValueError(
-                f"{name} has {total} samples at {rate} Hz, at least {SHORTEST * 1000:.0f} ms are "
-                f"needed ({SHORTEST * rate:.0f} samples)"
-            )
-
-    def check(self, block: Tensor) -> Tensor:
-        """``(channels, samples)`` as read -> what is separated.
-
-        :raises ValueError: for NaN or infinity, with the sample.
-        """
-        if not block.isfinite().all():
-            bad = self._read + int((~block.isfinite()).any(0).nonzero()[0])
-            raise ValueError(
-                f"{self.name} holds NaN or infinity at sample {bad}: repair the recording first"
-            )
-        self._read += block.shape[-1]
-        self.clipped += int((block.abs() >= FULL_SCALE).any(0).sum())
-        if self.channels == "mono":
-            return block.mean(0, keepdim=True)
-        return block[:1] if self.channels == "first" else block
