@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mamba_core.kernel_backends  # noqa: F401  (plugins' implementations of the ops)
 from mamba_core.mixers.attention import Attention
 from mamba_core.mixers.base import Mixer, ScanMixer
 from mamba_core.mixers.choice import MixerChoice, build_mixer

@@ -187,7 +187,6 @@ class Mamba1(Mamba1Path, ScanMixer):
     :param dt_rank: width of the projection behind dt; ``"auto"`` is ``ceil(d_model / 16)``.
     :param dt_min, dt_max: range of the initial step sizes.
     :param A_init: initial state matrix; ``s4d-real`` is the paper's.
-    :param layer_idx: accepted for ``mamba_ssm`` users; states are explicit here, so it is unused.
     """
 
     def __init__(

@@ -66,7 +66,7 @@ def _define_backward(op: str, count: int) -> None:
         return [
             torch.zeros_like(like, memory_format=torch.contiguous_format)
             if grad is None
-            else grad.to(like.dtype).contiguous()
+            else grad.to(like.dtype).resolve_conj().contiguous()
             for grad, like in zip(wanted(needs, grads), wanted(needs, args), strict=True)
         ]
 

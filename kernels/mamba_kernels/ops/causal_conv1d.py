@@ -91,12 +91,13 @@ def causal_conv1d(
     check.tensors(op, given, optional=("bias", "initial_states"), real=True)
     if x.dim() not in (3, 4) or (x.dim() == 4 and order is None):
         raise ValueError(
-            f"{op}: x must have shape (B, D, L), or (B, K, D, L) with an order, got {tuple(x.shape)}"
+            f"{op}: x must have shape (B, D, L), or (B, K, D, L) with an order, got "
+            f"{tuple(x.shape)}"
         )
     batch, channels, length = x.shape[0], x.shape[-2], x.shape[-1]
     check.order(op, order, batch, length, x.device)
     check.packing(op, cu_seqlens, batch, x.device)
-    check.segments(op, seq_idx, batch, length, order, cu_seqlens)
+    check.segments(op, seq_idx, x, length, order, cu_seqlens)
     paths: tuple[int, ...] = () if order is None else (order.shape[-2],)
     check.shape(op, "x", x, (batch, channels, length), (batch, *paths, channels, length))
     check.shape(op, "weight", weight, (channels, "W"), (*paths, channels, "W"))

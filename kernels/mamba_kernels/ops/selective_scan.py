@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -47,8 +48,9 @@ def _fake(
     groups = max(x.shape[-3] if x.dim() == grouped else 1 for x in (B, C))
     scans = u.shape[0] * (1 if order is None else order.shape[-2]) * groups
     blocks = (u.shape[-1] + BLOCK - 1) // BLOCK
-    shape = (blocks, scans, A.shape[-1], A.shape[-2] // groups)
-    return out, last, u.new_empty(shape, dtype=dtype)
+    # flat: whether a dimension of its own is 1 would be asked, and would pin the length in export
+    size = blocks * scans * A.shape[-1] * (A.shape[-2] // groups)
+    return out, last, u.new_empty(size, dtype=dtype)
 
 
 _op = define(
@@ -57,6 +59,24 @@ _op = define(
     ("bool delta_softplus", "Tensor? order", "Tensor? cu_seqlens"),
     _fake,
 )
+
+
+def _check_complex(op: str, given: Mapping[str, Tensor | None]) -> None:
+    """Only A, the state, and B and C that do not change over time may be complex."""
+    A = given["A"]
+    assert A is not None
+    for name, value in given.items():
+        if value is None or not value.is_complex() or name == "A":
+            continue
+        if name not in ("B", "C", "initial_state"):
+            raise TypeError(f"{op}: {name} must be real, got {value.dtype}")
+        if not A.is_complex():
+            raise TypeError(f"{op}: {name} is complex and A is not: make A complex or {name} real")
+        if name != "initial_state" and value.dim() > 2:
+            raise TypeError(
+                f"{op}: {name} over time must be pairs of real and imaginary part along the "
+                f"length: pass torch.view_as_real({name}).flatten(-2)"
+            )
 
 
 def _check(
@@ -73,12 +93,10 @@ def _check(
     cu_seqlens: Tensor | None,
 ) -> None:
     op = "selective_scan"
-    given = {"u": u, "delta": delta, "A": A, "B": B, "C": C, "D": D, "z": z}
-    given |= {"delta_bias": delta_bias, "initial_state": initial_state}
+    given: dict[str, Tensor | None] = {"u": u, "delta": delta, "A": A, "B": B, "C": C}
+    given |= {"D": D, "z": z, "delta_bias": delta_bias, "initial_state": initial_state}
     check.tensors(op, given, optional=("D", "z", "delta_bias", "initial_state"))
-    for name, value in given.items():
-        if value is not None and value.is_complex() and not A.is_complex():
-            raise TypeError(f"{op}: {name} is complex and A is not: make A complex or {name} real")
+    _check_complex(op, given)
     if u.dim() not in (3, 4) or (u.dim() == 4 and order is None):
         raise ValueError(
             f"{op}: u must have shape (B, D, L), or (B, K, D, L) with an order, got "
@@ -98,8 +116,9 @@ def _check(
     n = A.shape[-1]
     steps = 2 * length if A.is_complex() else length
     for name, value in (("B", B), ("C", C)):
-        over_time = (batch, *paths, n, steps), (batch, *paths, "G", n, steps)
-        check.shape(op, name, value, (channels, n), *over_time)
+        over_time = (batch, *paths, n, steps)
+        by_group: tuple[int | str, ...] = (batch, *paths, "G", n, steps)
+        check.shape(op, name, value, (channels, n), over_time, by_group)
         if value.dim() == len(per_path) + 1 and (value.shape[-3] < 1 or channels % value.shape[-3]):
             raise ValueError(
                 f"{op}: {name} has {value.shape[-3]} groups, which do not divide the {channels} "

@@ -56,7 +56,7 @@ def selective_state_update(
     :raises ValueError, TypeError: for shapes, dtypes or devices that do not fit.
     """
     op = "selective_state_update"
-    given = {"state": state, "x": x, "dt": dt, "A": A, "B": B, "C": C}
+    given: dict[str, Tensor | None] = {"state": state, "x": x, "dt": dt, "A": A, "B": B, "C": C}
     given |= {"D": D, "z": z, "dt_bias": dt_bias}
     check.tensors(op, given, optional=("D", "z", "dt_bias"), real=True)
     if x.dim() not in (2, 3):
@@ -80,5 +80,8 @@ def selective_state_update(
                 f"{op}: {name} has {value.shape[1]} groups, which do not divide {channels[0]} "
                 f"{'heads' if len(channels) == 2 else 'channels'}"
             )
+    groups = {value.shape[1] for value in (B, C) if value.dim() == 3} - {1}
+    if len(groups) > 1:
+        raise ValueError(f"{op}: B and C must have the same number of groups, got {sorted(groups)}")
     backend = backends.choose(op, x.device.type, x.dtype, ())
     return _op(state, x, dt, A, B, C, D, z, dt_bias, dt_softplus, state_batch_indices, backend)

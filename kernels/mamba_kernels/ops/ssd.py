@@ -101,7 +101,7 @@ def _check(
     batch, (length, heads, p) = x.shape[0], x.shape[-3:]
     check.order(op, order, batch, length, x.device)
     check.packing(op, cu_seqlens, batch, x.device)
-    check.segments(op, seq_idx, batch, length, order, cu_seqlens)
+    check.segments(op, seq_idx, x, length, order, cu_seqlens)
     paths = _paths(order)
     shared, per_path = (batch, length, heads, p), (batch, *paths, length, heads, p)
     check.shape(op, "x", x, shared, per_path)

@@ -21,7 +21,7 @@ FORCE = "MAMBA_KERNELS_BACKEND"
 def backends() -> Iterator[Finding]:
     """Each backend of the ops: what it computes here, or why not."""
     try:
-        import mamba_kernels.ops  # noqa: F401
+        import mamba_core.kernel_backends  # noqa: F401
     except Exception as error:
         text = f"mamba_kernels does not import: {str(error) or type(error).__name__}"
         yield Finding("Kernels", "problem", text, pip_install("--force-reinstall mamba-core"))

@@ -8,6 +8,7 @@ Backward starts from the states kept at the block borders and recomputes the oth
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamba_kernels.backends.layout import bounds_of, check_order, read, working_dtype, write
+from mamba_kernels.backends.layout import (
+    bounds_of,
+    check_order,
+    read,
+    time_first,
+    time_last,
+    working_dtype,
+    write,
+)
 
 BLOCK = 16
 
@@ -27,6 +36,7 @@ class _Scan:
     u: Tensor  # (L, Q, D)
     dt: Tensor  # (L, Q, D), after bias and softplus
     A: Tensor  # (Q, N, D)
+    rate: Tensor  # A / ln 2: exp2 is four times as fast as exp
     B: Tensor  # (L, Q, N)
     C: Tensor  # (L, Q, N)
     D: Tensor | None  # (Q, D)
@@ -44,8 +54,8 @@ class _Scan:
         return {b - 1: i for i, (a, b) in enumerate(self.bounds) if b > a}
 
     def rows(self, x: Tensor) -> Tensor:
-        """``(L, B, K, channels)`` -> ``(L, Q, D)``."""
-        return x.reshape(x.shape[0], self.A.shape[0], self.A.shape[2])
+        """``(L, B, K, channels)`` -> ``(L, Q, D)``, laid out as the loops walk."""
+        return x.reshape(x.shape[0], self.A.shape[0], self.A.shape[2]).contiguous()
 
     def state_in(self, h: Tensor) -> Tensor:
         """``(B or S, [K,] channels, N)`` -> ``(S, Q, N, D)``."""
@@ -87,18 +97,17 @@ def _prepare(
     groups, b_groups, c_groups = _group_count(A, B, C, order)
 
     def tokens(x: Tensor) -> Tensor:
-        shared = x.dim() == 3
-        return read(x.movedim(-1, 0).to(dtype), order, shared=shared)
+        return read(time_first(x.to(dtype)), order, shared=x.dim() == 3)
 
     def per_group(x: Tensor, own: int) -> Tensor:
-        x = x.movedim(-1, 0).to(dtype)  # (L, B, [K,] [G,] N)
+        x = time_first(x.to(dtype))  # (L, B, [K,] [G,] N)
         x = (
             x.reshape(length, batch, k, own, n)
             if order is not None
             else x.reshape(length, batch, own, n)
         )
         x = read(x, order, shared=order is None)
-        return x.expand(-1, -1, -1, groups, -1).reshape(length, batch * k * groups, n)
+        return x.expand(-1, -1, -1, groups, -1).reshape(length, batch * k * groups, n).contiguous()
 
     def per_path(x: Tensor, dims: int) -> Tensor:
         """A parameter ``(channels, ...)`` or ``(K, channels, ...)`` -> ``(Q, D, ...)``."""
@@ -111,10 +120,12 @@ def _prepare(
         dt = dt + delta_bias.to(dtype)
     if delta_softplus:
         dt = F.softplus(dt)
+    decay = per_path(A, 2).transpose(-1, -2).contiguous()
     scan = _Scan(
         u=tokens(u),
         dt=dt,
-        A=per_path(A, 2).transpose(-1, -2).contiguous(),
+        A=decay,
+        rate=decay / math.log(2),
         B=per_group(B, b_groups),
         C=per_group(C, c_groups),
         D=None if D is None else per_path(D, 1),
@@ -145,17 +156,17 @@ def forward(
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Outputs in token order, last state, and (when ``keep``) the states at the block borders."""
+    check_order(order, bounds_of(cu_seqlens, u.shape[-1]))
     scan = _prepare(
         u, delta, A, B, C, D, z, delta_bias, initial_state, delta_softplus, order, cu_seqlens
     )
-    check_order(order, scan.bounds)
     y, last, borders = _scan_forward(scan, keep)
     if scan.D is not None:
         y.addcmul_(scan.D, scan.u)
     if scan.z is not None:
         y.mul_(F.silu(scan.z))
     out = _tokens_out(y, scan, order, channels=A.shape[-2], dtype=u.dtype)
-    return out, scan.state_out(last, paths=order is not None), borders
+    return out, scan.state_out(last, paths=order is not None), borders.flatten()
 
 
 def _tokens_out(
@@ -163,9 +174,8 @@ def _tokens_out(
 ) -> Tensor:
     """``(L, Q, D)`` in scan order -> ``(B, [K,] channels, L)`` in token order."""
     batch, k, _ = scan.sizes
-    y = write(y.reshape(y.shape[0], batch, k, channels), order).to(dtype)
-    y = y.movedim(0, -1)
-    return (y if order is not None else y[:, 0]).contiguous()
+    y = time_last(write(y.reshape(y.shape[0], batch, k, channels), order).to(dtype))
+    return y if order is not None else y.squeeze(1)
 
 
 def _blocks(length: int) -> list[tuple[int, int]]:
@@ -175,7 +185,7 @@ def _blocks(length: int) -> list[tuple[int, int]]:
 def _decays_and_inputs(scan: _Scan, s: int, e: int) -> tuple[Tensor, Tensor]:
     """exp(dt A) and dt u B of the steps s..e, both ``(T, Q, N, D)``."""
     dt = scan.dt[s:e]
-    decay = (dt[:, :, None] * scan.A).exp_()
+    decay = (dt[:, :, None] * scan.rate).exp2_()
     return decay, scan.B[s:e, ..., None] * (dt * scan.u[s:e])[:, :, None]
 
 
@@ -192,7 +202,7 @@ def _run_block(
 
 
 def _scan_forward(scan: _Scan, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
-    length, q, d = scan.u.shape
+    length = scan.u.shape[0]
     y = torch.empty_like(scan.u)
     last = scan.A.new_zeros(len(scan.bounds), *scan.A.shape)
     if scan.h0 is not None:
@@ -298,7 +308,7 @@ def _block_gradients(
 def backward(
     dout: Tensor | None,
     dlast: Tensor | None,
-    borders: Tensor,
+    saved: Tensor,
     needs: Sequence[bool],
     u: Tensor,
     delta: Tensor,
@@ -323,21 +333,22 @@ def backward(
         dy = torch.zeros_like(scan.u)
     else:
         by_path = dout if order is not None else dout.unsqueeze(1)
-        dy = scan.rows(read(by_path.movedim(-1, 0).to(scan.A.dtype), order, shared=False))
+        dy = scan.rows(read(time_first(by_path.to(scan.A.dtype)), order, shared=False))
     gated = dy
     if scan.z is not None:
         gated = dy * F.silu(scan.z)
     dstate = None if dlast is None else scan.state_in(dlast)
+    borders = saved.view(len(_blocks(length)), *scan.A.shape)
     grads = _scan_backward(scan, gated, dstate, borders, outputs=scan.z is not None)
 
     def tokens_in(grad: Tensor, like: Tensor) -> Tensor:
-        grad = write(grad.reshape(length, batch, k, channels), order).movedim(0, -1)
-        return grad.sum(1) if like.dim() == 3 else grad
+        grad = write(grad.reshape(length, batch, k, channels), order)
+        return time_last(grad.sum(2) if like.dim() == 3 else grad)
 
     def groups_in(grad: Tensor, like: Tensor, own: int) -> Tensor:
         grad = write(grad.reshape(length, batch, k, groups, grad.shape[-1]), order)
         grad = grad.sum(3) if own < groups else grad
-        return grad.movedim(0, -1).reshape(like.shape)
+        return time_last(grad).reshape(like.shape)
 
     def parameter(grad: Tensor, like: Tensor, dims: int = 1) -> Tensor:
         grad = grad.reshape(batch, k, *like.shape[like.dim() - dims :]).sum(0)
