@@ -33,6 +33,8 @@ def mamba_tasks() -> Iterable[TaskSpec]:
             presets=(
                 "tiny",
                 "libri8k_small",
+                "single_1m",
+                "dual_1m",
                 "mamba_tasnet_xs",
                 "mamba_tasnet_s",
                 "mamba_tasnet_m",

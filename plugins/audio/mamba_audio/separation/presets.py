@@ -33,6 +33,14 @@ def _spectral(heads: int) -> dict[str, Any]:
     }
 
 
+_FEW_FRAMES: dict[str, Any] = {
+    "kernel_size": 32,
+    "stride": 16,
+    "mixer": {"name": "mamba2", "d_state": 32, "headdim": 32},
+}
+"""What suits a CPU: half as many frames as in the published models, and the mixer whose chunked
+form is matrix products."""
+
 PRESETS: dict[str, dict[str, Any]] = {
     # for tests: a second of audio in milliseconds
     "tiny": {
@@ -41,13 +49,25 @@ PRESETS: dict[str, dict[str, Any]] = {
         "network": {"kind": "single_path", "filters": 32, "d_model": 32, "depth": 2},
         "mixer": {"name": "mamba2", "d_state": 16, "headdim": 16},
     },
-    # trained here on two CPU cores: half as many frames as in the large ones, and the
-    # mixer whose chunked form is matrix products
+    # trained here on two CPU cores
     "libri8k_small": {
-        "kernel_size": 32,
-        "stride": 16,
+        **_FEW_FRAMES,
         "network": {"kind": "single_path", "filters": 256, "d_model": 128, "depth": 7},
-        "mixer": {"name": "mamba2", "d_state": 32, "headdim": 32},
+    },
+    # of the size of conv_tasnet_1m, to be compared with it
+    "single_1m": {
+        **_FEW_FRAMES,
+        "network": {"kind": "single_path", "filters": 256, "d_model": 128, "depth": 9},
+    },
+    "dual_1m": {
+        **_FEW_FRAMES,
+        "network": {
+            "kind": "dual_path",
+            "filters": 256,
+            "d_model": 128,
+            "depth": 4,
+            "chunk": 100,
+        },
     },
     "mamba_tasnet_xs": _single(128, 16),
     "mamba_tasnet_s": _single(256, 16),
