@@ -150,7 +150,9 @@ def requirement_names(lines):
 
 
 def test_every_dependency_has_its_reason():
-    core, audio = text_of("dependencies.md").split("## mamba-audio")
+    _, *parts = re.split(r"^## (mamba-\w+)$", text_of("dependencies.md"), flags=re.MULTILINE)
+    sections = dict(zip(parts[::2], parts[1::2], strict=True))
+    core = sections.pop("mamba-core")
     required, extras = core.split("## Extras")
     root = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     named = re.findall(r"^\| `([\w.-]+)` \| ", required, re.MULTILINE)
@@ -161,9 +163,14 @@ def test_every_dependency_has_its_reason():
         for extra, lines in root["optional-dependencies"].items()
         for name in requirement_names(lines)
     }
-    plugin = tomllib.loads((ROOT / "plugins/audio/pyproject.toml").read_text("utf-8"))["project"]
-    named = re.findall(r"^\| `([\w.-]+)` \| ", audio, re.MULTILINE)
-    assert set(named) == requirement_names(plugin["dependencies"])
+    files = ROOT.glob("plugins/*/pyproject.toml")
+    plugins = [tomllib.loads(file.read_text("utf-8"))["project"] for file in files]
+    assert set(sections) == {plugin["name"] for plugin in plugins}
+    for plugin in plugins:
+        named = re.findall(r"^\| `([\w.-]+)` \| ", sections[plugin["name"]], re.MULTILINE)
+        optional = plugin.get("optional-dependencies", {}).values()
+        lines = [*plugin["dependencies"], *(line for extra in optional for line in extra)]
+        assert set(named) == requirement_names(lines)
 
 
 def test_citation_is_valid():

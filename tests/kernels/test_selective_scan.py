@@ -7,7 +7,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kernel_cases import Draw, check_against, each_dtype, each_runner, scan_call
+from kernel_cases import Draw, Runner, check_against, each_dtype, each_runner, scan_call
+
+from mamba_kernels.backends.eager import _scan_core
 
 OP = "selective_scan"
 PLAIN = {"skip": False, "gate": False, "bias": False, "softplus": False, "initial": False}
@@ -91,6 +93,16 @@ def test_long(length, runner):
 def test_widths(channels, n, runner):
     call = scan_call(Draw(torch.float32, runner.device), channels=channels, length=19, n=n)
     check_against(kernel_oracles.selective_scan, OP, call, runner, torch.float32)
+
+
+@pytest.mark.parametrize("space", [0, 1000])
+@pytest.mark.parametrize("name", ["all", "packed", "order-grouped", "zero-start", "no-gate"])
+def test_pieces_that_fit_the_cache(name, space, monkeypatch):
+    """Large batches are worked on a few at a time; here one, or two, at a time."""
+    monkeypatch.setattr(_scan_core, "WORKSPACE", space)
+    call = scan_call(Draw(torch.float64), **{"batch": 3, **CASES[name]})
+    runner = Runner("eager", "cpu")
+    check_against(kernel_oracles.selective_scan, OP, call, runner, torch.float64)
 
 
 @each_runner(OP)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from mamba_kernels import backends
-from mamba_kernels.backends.eager.selective_scan import BLOCK
+from mamba_kernels.backends.eager._scan_core import BLOCK
 from mamba_kernels.backends.layout import working_dtype
 from mamba_kernels.ops import _checks as check
 from mamba_kernels.ops._library import define, differentiated
