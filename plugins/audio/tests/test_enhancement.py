@@ -182,6 +182,9 @@ def test_metrics_know_better_from_worse():
     wrong = {**batch, "rate": torch.full((2,), 44_100)}
     with pytest.raises(ValueError, match="not at 44100"):
         metrics()["pesq"].update({"enhanced": batch["clean"]}, wrong)
+    quiet = metrics()["pesq"]
+    quiet.update({"enhanced": torch.zeros_like(batch["clean"])}, batch)
+    assert quiet.compute() == 1
     silent = {**batch, "clean": torch.zeros_like(batch["clean"])}
     with pytest.raises(ValueError, match="no utterance"):
         metrics()["pesq"].update({"enhanced": batch["clean"]}, silent)

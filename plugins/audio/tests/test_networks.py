@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mamba_audio.separation.model import example
 from mamba_audio.separation.networks.dual_path import cut, join
 from mamba_audio.separation.networks.norms import CumulativeNorm, GlobalNorm
+from mamba_audio.separation.objective import loss
 from mamba_core import registry
 
 NETWORKS = {
@@ -61,6 +63,16 @@ def test_a_loud_neighbour_changes_nothing(kind):
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("causal", [False, True])
+def test_level_goes_through(kind, causal):
+    model, wave = build(kind, causal=causal), 0.03 * torch.randn(1, 801)
+    with torch.no_grad():
+        one, loud = model(wave)["estimates"], model(100 * wave)["estimates"]
+        assert not model(torch.zeros(1, 801))["estimates"].any()
+    torch.testing.assert_close(loud, 100 * one, rtol=2e-2, atol=2e-2 * float(loud.abs().mean()))
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("where", [64, 403, 700])
 def test_a_causal_model_sees_no_later_sample(kind, where):
     """The future is made a million times louder: a norm over time would show it."""
@@ -109,6 +121,17 @@ def test_cumulative_norm_is_the_norm_of_every_prefix():
         mean, std = prefix.mean((1, 2)), prefix.var((1, 2), correction=0).sqrt()
         expected = (x[..., stop - 1] - mean[:, None]) / std[:, None]
         torch.testing.assert_close(y[..., stop - 1], expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("sources", [2, 3, 5])
+def test_another_rate_and_more_voices_train(sources):
+    model = build("conv_tasnet", sources=sources, sample_rate=16_000).train()
+    batch = example(model.config, batch_size=2, generator=torch.Generator(), device="cpu")
+    assert batch["mixture"].shape == (2, 4000)
+    value = loss(model(batch["mixture"]), batch)
+    value.backward()
+    assert value.isfinite()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
 
 
 def test_a_kind_replaces_the_preset_s_network():

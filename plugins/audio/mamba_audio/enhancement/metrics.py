@@ -14,20 +14,27 @@ from mamba_registry.errors import DependencyMissingError
 PESQ_MODES = {8000: "nb", 16_000: "wb"}
 """Sample rates that PESQ (ITU-T P.862, P.862.2) is defined for."""
 
+_SILENCE = 1.0
+
 
 def pesq_score(enhanced: Tensor, clean: Tensor, rate: int) -> Tensor:
     """Return PESQ per item: narrow band at 8 kHz, wide band at 16 kHz.
 
     :param enhanced: ``(batch, samples)``, a quarter of a second at least.
-    :returns: float64 ``(batch,)``, from -0.5 (nb) or 1 (wb) to about 4.6.
-    :raises ValueError: for another rate, and for an item in which there is no utterance.
+    :returns: float64 ``(batch,)``: predicted opinions (MOS-LQO), 1 for silence to about 4.6.
+    :raises ValueError: for another rate, for NaN, and for clean speech without an utterance.
     """
     from pesq import NoUtterancesError, pesq
 
     if rate not in PESQ_MODES:
         raise ValueError(f"PESQ is defined at 8000 and 16000 Hz, not at {rate}: resample first")
-    values = []
+    if not enhanced.isfinite().all():
+        raise ValueError("the enhanced speech holds NaN or infinity")
+    values: list[float] = []
     for index, (one, target) in enumerate(zip(_arrays(enhanced), _arrays(clean), strict=True)):
+        if not one.any():  # the package fails on it; a young model may well answer so
+            values.append(_SILENCE)
+            continue
         try:
             values.append(pesq(rate, target, one, PESQ_MODES[rate]))
         except NoUtterancesError as error:

@@ -21,7 +21,7 @@ class Separator(nn.Module):
 
     The mixture is scaled to level 1 inside and the estimates back, so that loud and soft
     recordings are treated alike. A causal model cannot know the level of what is to come: its
-    first norm does the same, frame by frame.
+    network does the same by the level of each frame, or of all so far.
 
     :param config: see :class:`~mamba_audio.separation.config.SeparatorConfig`.
     """
@@ -47,8 +47,8 @@ class Separator(nn.Module):
             )
         if self.config.causal:
             return {"estimates": self._estimate(mixture)}
-        level = mixture.square().mean(-1, keepdim=True).sqrt() + _SILENCE
-        return {"estimates": self._estimate(mixture / level) * level[:, None]}
+        level = mixture.square().mean(-1, keepdim=True).sqrt()
+        return {"estimates": self._estimate(mixture / (level + _SILENCE)) * level[:, None]}
 
     def _estimate(self, mixture: Tensor) -> Tensor:
         frames = self.network(self.frames.encode(mixture))

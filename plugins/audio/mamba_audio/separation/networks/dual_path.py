@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mamba_audio.separation.networks.base import Masker, make_backbone
+from mamba_audio.separation.networks.norms import EPS
 from mamba_core.config import STRICT
 
 if TYPE_CHECKING:
@@ -117,6 +118,9 @@ class _Layer(nn.Module):
 
 class FrameNorm(nn.LayerNorm):
     """LayerNorm over the channels of each frame, ``(B, channels, frames)``."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=EPS)
 
     def forward(self, input: Tensor) -> Tensor:
         """Norm every frame by itself."""

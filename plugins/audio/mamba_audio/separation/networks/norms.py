@@ -74,6 +74,16 @@ class CumulativeNorm(nn.Module):
         return (x - mean) * scale * weight + bias, MixerState({"sums": after})
 
 
+def running_level(x: Tensor) -> Tensor:
+    """Return the root mean square of each frame and all before it, ``(B, 1, ..., frames)``.
+
+    :param x: ``(B, ..., frames)``.
+    """
+    power = x.double().square().mean(tuple(range(1, x.dim() - 1)), keepdim=True)
+    count = torch.arange(1, x.shape[-1] + 1, device=x.device)
+    return (power.cumsum(-1) / count).sqrt().to(x.dtype)
+
+
 def make_norm(channels: int, *, causal: bool) -> nn.Module:
     """Return the norm over channels and time that a causal model, or another one, may have."""
     return CumulativeNorm(channels) if causal else GlobalNorm(channels)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mamba_audio.separation.networks.base import Masker, make_backbone
+from mamba_audio.separation.networks.norms import EPS
 from mamba_core.config import STRICT
 from mamba_core.mixers import MixerState
 
@@ -39,7 +40,8 @@ class SinglePathMasker(Masker):
         super().__init__(network, config)
         n, d = network.filters, network.d_model
         self.sources = config.sources
-        self.norm = nn.LayerNorm(n)
+        # a causal model gets soft recordings as they are: 1e-5 would not let them through
+        self.norm = nn.LayerNorm(n, eps=EPS if config.causal else 1e-5)
         self.bottleneck = nn.Linear(n, d, bias=False)
         self.backbone = make_backbone(config, d, network.depth)
         self.mask = nn.Linear(d, config.sources * n, bias=False)

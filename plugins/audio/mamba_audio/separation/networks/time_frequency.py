@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mamba_audio.separation.networks.base import Network
-from mamba_audio.separation.networks.norms import EPS, make_norm
+from mamba_audio.separation.networks.norms import EPS, make_norm, running_level
 from mamba_core.blocks import Block, BlockConfig
 from mamba_core.config import STRICT
 from mamba_core.mixers import build_mixer
@@ -66,7 +66,16 @@ class TimeFrequencyNetwork(Network):
         self.narrow = nn.Conv2d(c, 2 * config.sources, 3)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """``(B, 2, bins, frames) -> (B, sources, 2, bins, frames)``."""
+        """``(B, 2, bins, frames) -> (B, sources, 2, bins, frames)``.
+
+        A causal network scales by the level so far, where the separator cannot.
+        """
+        if not self.causal:
+            return self._spectra(frames)
+        level = running_level(frames)
+        return self._spectra(frames / (level + EPS)) * level[:, None]
+
+    def _spectra(self, frames: Tensor) -> Tensor:
         x = self.norm(self.widen(self._padded(frames.transpose(2, 3))))
         for layer in self.layers:
             x = layer(x)
