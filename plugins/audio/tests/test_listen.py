@@ -40,6 +40,7 @@ def mixtures(tmp_path):
     return SeparationDataset(data, SeparatorConfig()).test(seed=0)
 
 
+@pytest.mark.slow
 def test_page(mixtures, tiny, tmp_path):
     pytest.importorskip("matplotlib")
     systems = {"ours": trained(tiny), "psm": oracle("psm")}
