@@ -53,11 +53,11 @@ def run(
     """
     from mamba_audio.separation.streaming import SeparatorStream
     from mamba_core import registry
-    from mamba_core.cli.device import check_device
+    from mamba_core.device import choose_device
 
     built: Any = registry.build("audio-sep", weights=model)
     try:
-        stream = SeparatorStream(built.to(check_device(device) or "cpu").eval())
+        stream = SeparatorStream(built.to(choose_device(device)).eval())
     except TypeError as error:
         raise CommandError(f"{model}: {error}") from None
     own = stream.sample_rate
