@@ -7,6 +7,7 @@ With u the convolved input, y the scan and z the gate::
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,30 +15,42 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mamba_core.mixers import Mamba1, MixerState
+from mamba_core.mixers.base import stacked
 from mamba_core.mixers.mamba1 import Mamba1Path
 from mamba_kernels import ops
 
 
-class MambaPlusPath(Mamba1Path):
-    """A path whose scan hands u along beside y, ``(B, L, 2 d_inner)``."""
+class MambaPlus(Mamba1):
+    """The Mamba+ mixer, ``(B, L, d_model) -> (B, L, d_model)``; fields are Mamba-1's.
+
+    Its scan hands u along beside y, ``(..., L, 2 d_inner)``. The convolution is run twice: it is
+    a small part of the work, and so the scan stays Mamba-1's own.
+    """
 
     def scan(
         self,
         inputs: Tensor,
         *,
         order: Tensor | None = None,
+        paths: Sequence[Mamba1Path] = (),
         cu_seqlens: Tensor | None = None,
         state: MixerState | None = None,
         return_state: bool = False,
     ) -> tuple[Tensor, MixerState | None]:
         """See :meth:`~mamba_core.mixers.base.ScanMixer.scan`."""
         y, after = super().scan(
-            inputs, order=order, cu_seqlens=cu_seqlens, state=state, return_state=return_state
+            inputs,
+            order=order,
+            paths=paths,
+            cu_seqlens=cu_seqlens,
+            state=state,
+            return_state=return_state,
         )
+        every = paths or (self,)
         u: Any = ops.causal_conv1d(
             inputs.transpose(-1, -2),
-            self.conv1d.weight[:, 0],
-            self.conv1d.bias,
+            stacked(every, lambda path: path.conv1d.weight[:, 0]),
+            stacked(every, lambda path: path.conv1d.bias),
             activation="silu",
             order=order,
             cu_seqlens=cu_seqlens,
@@ -50,14 +63,6 @@ class MambaPlusPath(Mamba1Path):
         y, after = self.scan(inputs, state=state, return_state=True)
         assert after is not None
         return y, after
-
-
-class MambaPlus(MambaPlusPath, Mamba1):
-    """The Mamba+ mixer, ``(B, L, d_model) -> (B, L, d_model)``; fields are Mamba-1's."""
-
-    def make_path(self) -> MambaPlusPath:
-        """See :meth:`~mamba_core.mixers.base.ScanMixer.make_path`."""
-        return MambaPlusPath(self.options)
 
     def combine(self, y: Tensor, gate: Tensor) -> Tensor:
         """Gate scan and input, project: ``(..., 2 d_inner)`` and ``(..., d_inner)``."""

@@ -76,7 +76,7 @@ def cheapest_tour(costs: Array, *, seed: int = 0, steps: int = 4000) -> Array:
     :returns: int64 ``(channels,)``; never dearer than the greedy path.
     """
     tour = _greedy(costs)
-    if len(tour) < 3:
+    if len(tour) < 2:
         return tour
     rng = np.random.default_rng(seed)
     best, best_cost = tour, tour_cost(costs, tour)
