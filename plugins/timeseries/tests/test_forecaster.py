@@ -268,7 +268,7 @@ def test_files(tmp_path):
     data.to_csv(tmp_path / "load.csv", index=False)
     one = FileForecaster(model)
     (row,) = one.run([tmp_path / "load.csv"], tmp_path / "out")
-    assert (row["series"], row["steps"]) == (2, 8)
+    assert (row["series"], row["rows"]) == (2, 16)
     out = pd.read_csv(row["output"])
     assert list(out) == ["unique_id", "ds", "yhat", "q0.1", "q0.5", "q0.9"]
     with pytest.raises(FileExistsError, match="exists already"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,25 @@ from mamba_timeseries.forecast.protocol import Array, Scaler, borders
 from mamba_timeseries.frame import Collection, Columns, FrameError, collect_file, listed
 
 Sample = dict[str, Tensor]
+
+
+class Reads(Protocol):
+    """What a model's config says about the tables it reads."""
+
+    @property
+    def channels(self) -> int:
+        """Series that are read together; 1 reads every series by itself."""
+        ...
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Their names, in the order the model reads them."""
+        ...
+
+    @property
+    def covariates(self) -> int:
+        """Columns that are known ahead."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -148,7 +167,7 @@ def share_ends(steps: int, val: float, test: float) -> tuple[int, int, int]:
 
 def make_panels(
     collection: Collection,
-    model: ForecastConfig,
+    model: Reads,
     ends: Sequence[tuple[int, int, int]],
     scalers: dict[str, tuple[float, float]] | None = None,
     known_scaler: Scaler | None = None,
@@ -171,7 +190,7 @@ def make_panels(
     return [_panel(collection, names, ends[0], scalers, known_scaler)]
 
 
-def match_columns(collection: Collection, model: ForecastConfig) -> list[str]:
+def match_columns(collection: Collection, model: Reads) -> list[str]:
     """Return the series in the order the model reads them, matched by name.
 
     :raises FrameError: for missing, unknown or too many series.
@@ -192,7 +211,7 @@ def match_columns(collection: Collection, model: ForecastConfig) -> list[str]:
     return names
 
 
-def _check_covariates(collection: Collection, model: ForecastConfig) -> None:
+def _check_covariates(collection: Collection, model: Reads) -> None:
     known = collection.columns.known
     if len(known) != model.covariates:
         raise FrameError(

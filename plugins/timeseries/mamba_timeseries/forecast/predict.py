@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 
-from mamba_core.atomic import new_file
 from mamba_registry import TaskSpec
+from mamba_timeseries.files import FilePredictor
 from mamba_timeseries.forecast.candidates import network
 from mamba_timeseries.forecast.config import ForecastPredict
-from mamba_timeseries.forecast.fit import Progress
 from mamba_timeseries.forecast.forecaster import Forecaster
 from mamba_timeseries.forecast.model import ForecastModel
-from mamba_timeseries.frame import Columns, FrameError, collect, read_file, widened
+from mamba_timeseries.frame import Columns, FrameError, collect, widened
 
 
-class FileForecaster:
+class FileForecaster(FilePredictor):
     """A trained model for daily use: tables with :meth:`forecast`, files with :meth:`run`.
 
     Every series is standardised by all its rows, as training does by its training rows.
@@ -29,6 +26,8 @@ class FileForecaster:
     :param spec: the task's record.
     :param device: where the model came from; it is used on the CPU, where windows are made.
     """
+
+    suffix = "forecast"
 
     def __init__(
         self,
@@ -43,6 +42,10 @@ class FileForecaster:
         self.columns = Columns(
             self.config.id, self.config.time, self.config.target, self.config.known
         )
+
+    def table(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """See :meth:`forecast`."""
+        return self.forecast(frame)
 
     def forecast(self, frame: Any) -> pd.DataFrame:
         """Forecast what follows a table.
@@ -71,48 +74,3 @@ class FileForecaster:
                 f"forecast must follow with {', '.join(c.known)} and without {c.target}"
             )
         return table[last], table[~last]
-
-    def run(
-        self,
-        inputs: Sequence[Path],
-        out: Path,
-        *,
-        overwrite: bool = False,
-        progress: Progress | None = None,
-    ) -> list[dict[str, Any]]:
-        """Forecast each file into ``out/<file name>_forecast.csv``.
-
-        :param overwrite: replace outputs that are there.
-        :param progress: called after every file.
-        :returns: per file ``file, output, series, steps``.
-        :raises FileNotFoundError: when there is no such file.
-        :raises FileExistsError: when an output is there and ``overwrite`` is not set.
-        :raises FrameError: for a table that cannot be used.
-        """
-        paths = [Path(path) for path in inputs]
-        targets = [Path(out) / f"{path.stem}_forecast.csv" for path in paths]
-        for k, target in enumerate(targets):
-            if target in targets[:k]:
-                raise ValueError(f"two inputs would both be written as {target}: rename one")
-            if target.exists() and not overwrite:
-                raise FileExistsError(
-                    f"{target} exists already: choose another folder, or overwrite (--overwrite "
-                    "on the command line, overwrite=True in Python)"
-                )
-        rows = []
-        for k, (path, target) in enumerate(zip(paths, targets, strict=True)):
-            table = self.forecast(read_file(path))
-            with new_file(target) as temporary:
-                table.to_csv(temporary, index=False)
-            series = int(table[self.columns.id].nunique())
-            rows.append(
-                {
-                    "file": str(path),
-                    "output": str(target),
-                    "series": series,
-                    "steps": len(table) // series,
-                }
-            )
-            if progress is not None:
-                progress(path.name, k + 1, len(paths))
-        return rows

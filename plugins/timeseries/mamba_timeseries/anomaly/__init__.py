@@ -1,0 +1,1 @@
+"""``ts-anomaly``: steps that the steps around them do not explain."""

@@ -1,0 +1,1 @@
+"""``ts-classify``: which class a whole series is of."""
