@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mamba_kernels.backends.layout import working_dtype
+
 
 def tensors(
     op: str, given: Mapping[str, Any], *, optional: Sequence[str] = (), real: bool = False
@@ -28,6 +30,13 @@ def tensors(
             raise ValueError(
                 f"{op}: {name} is on {value.device} and {first} on {device}: move both to one device"
             )
+
+
+def dtype(first: Tensor, *others: Tensor | None) -> torch.dtype:
+    """The dtype by which a backend is chosen: double when any tensor is, else that of ``first``."""
+    if working_dtype(first, *others) == torch.float64:
+        return torch.float64
+    return first.dtype
 
 
 def shape(op: str, name: str, value: Tensor | None, *allowed: Sequence[int | str]) -> None:

@@ -87,6 +87,16 @@ def _define_backward(op: str, count: int) -> None:
     torch.library.register_fake(f"mamba_kernels::{op}_backward", fake, lib=LIBRARY)
 
 
+def saved_shape(backend: str, op: str, *args: Any) -> tuple[int, ...]:
+    """Shape of what the forward of ``backend`` keeps for backward when called with ``args``.
+
+    Its module says so by ``saved_shape``, of the same signature as its ``forward``. One without it
+    keeps nothing.
+    """
+    rule = getattr(backends.load(backend, op), "saved_shape", None)
+    return (0,) if rule is None else rule(*args)
+
+
 class _Once(torch.autograd.Function):
     """Gradients that cannot be differentiated again, and say so."""
 

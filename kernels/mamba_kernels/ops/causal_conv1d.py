@@ -116,7 +116,7 @@ def causal_conv1d(
     keep = differentiated(x, weight, bias, initial_states)
     if keep:
         features.append("grad")
-    backend = backends.choose(op, x.device.type, x.dtype, tuple(features))
     tensors = (x, weight, bias, initial_states)
+    backend = backends.choose(op, x.device.type, check.dtype(*tensors), tuple(features))
     out, last, _ = _op(*tensors, act, order, seq_idx, cu_seqlens, keep, backend)
     return (out, last) if return_final_states else out

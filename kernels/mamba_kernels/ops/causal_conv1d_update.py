@@ -59,5 +59,5 @@ def causal_conv1d_update(
             f"{conv_state.shape[-1]}"
         )
     act = check_activation(op, activation)
-    backend = backends.choose(op, x.device.type, x.dtype, ())
+    backend = backends.choose(op, x.device.type, check.dtype(x, conv_state, weight), ())
     return _op(x, conv_state, weight, bias, act, backend)

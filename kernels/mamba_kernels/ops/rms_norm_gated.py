@@ -66,5 +66,6 @@ def rms_norm_gated(
     if size < 1 or channels % size:
         raise ValueError(f"{op}: group_size {size} does not divide the {channels} channels")
     keep = differentiated(x, weight, bias, z)
-    backend = backends.choose(op, x.device.type, x.dtype, ("grad",) if keep else ())
+    dtype = check.dtype(x, weight)
+    backend = backends.choose(op, x.device.type, dtype, ("grad",) if keep else ())
     return _op(x, weight, bias, z, eps, size, norm_before_gate, keep, backend)[0]

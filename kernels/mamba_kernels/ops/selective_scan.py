@@ -7,10 +7,9 @@ from typing import Any
 from torch import Tensor
 
 from mamba_kernels import backends
-from mamba_kernels.backends.eager.selective_scan import BLOCK
 from mamba_kernels.backends.layout import working_dtype
 from mamba_kernels.ops import _checks as check
-from mamba_kernels.ops._library import define, differentiated
+from mamba_kernels.ops._library import define, differentiated, saved_shape
 
 
 def _state_shape(
@@ -41,13 +40,10 @@ def _fake(
     out = u.new_empty(delta.shape)
     state_dtype = dtype.to_complex() if A.is_complex() else dtype
     last = u.new_empty(_state_shape(u, A, order, cu_seqlens), dtype=state_dtype)
-    if not keep or backend != "eager":
-        return out, last, u.new_empty(0, dtype=dtype)
-    grouped = 4 if order is None else 5
-    groups = max(x.shape[-3] if x.dim() == grouped else 1 for x in (B, C))
-    scans = u.shape[0] * (1 if order is None else order.shape[-2]) * groups
-    blocks = (u.shape[-1] + BLOCK - 1) // BLOCK
-    shape = (blocks, scans, A.shape[-1], A.shape[-2] // groups)
+    shape = saved_shape(
+        backend, "selective_scan", u, delta, A, B, C, D, z, delta_bias, initial_state,
+        delta_softplus, order, cu_seqlens, keep,
+    )  # fmt: skip
     return out, last, u.new_empty(shape, dtype=dtype)
 
 
@@ -166,6 +162,7 @@ def selective_scan(
     keep = differentiated(*tensors)
     if keep:
         features.append("grad")
-    backend = backends.choose("selective_scan", u.device.type, u.dtype, tuple(features))
+    dtype = check.dtype(*tensors)
+    backend = backends.choose("selective_scan", u.device.type, dtype, tuple(features))
     out, last, _ = _op(*tensors, delta_softplus, order, cu_seqlens, keep, backend)
     return (out, last) if return_last_state else out

@@ -80,5 +80,5 @@ def selective_state_update(
                 f"{op}: {name} has {value.shape[1]} groups, which do not divide {channels[0]} "
                 f"{'heads' if len(channels) == 2 else 'channels'}"
             )
-    backend = backends.choose(op, x.device.type, x.dtype, ())
+    backend = backends.choose(op, x.device.type, check.dtype(x, state, dt, A), ())
     return _op(state, x, dt, A, B, C, D, z, dt_bias, dt_softplus, state_batch_indices, backend)

@@ -183,7 +183,7 @@ def ssd(
     keep = differentiated(*tensors)
     if keep:
         features.append("grad")
-    backend = backends.choose("ssd", x.device.type, x.dtype, tuple(features))
+    backend = backends.choose("ssd", x.device.type, check.dtype(*tensors), tuple(features))
     low, high = float(dt_limit[0]), float(dt_limit[1])
     out, last, _ = _op(
         *tensors, chunk_size, dt_softplus, low, high, order, seq_idx, cu_seqlens, keep, backend

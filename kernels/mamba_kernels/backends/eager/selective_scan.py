@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -127,6 +128,15 @@ def _prepare(
     scan.z = None if scan.z is None else scan.rows(scan.z)
     scan.h0 = None if initial_state is None else scan.state_in(initial_state)
     return scan
+
+
+def saved_shape(*args: Any) -> tuple[int, ...]:
+    """States at the block borders, ``(blocks, Q, N, D)``; same arguments as :func:`forward`."""
+    u, _, A, B, C, *_, order, _, keep = args
+    groups = _group_count(A, B, C, order)[0]
+    scans = u.shape[0] * (1 if order is None else order.shape[-2]) * groups
+    blocks = -(-u.shape[-1] // BLOCK) if keep else 0
+    return (blocks, scans, A.shape[-1], A.shape[-2] // groups)
 
 
 def forward(
