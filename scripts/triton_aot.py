@@ -78,6 +78,8 @@ def _signature(launch: Launch, target: str) -> ASTSource:
     arguments = dict(launch.arguments)
     if "FAST" in arguments:
         arguments["FAST"] = TARGETS[target].backend == "cuda"
+    if "PRECISION" in arguments and TARGETS[target].backend != "cuda":
+        arguments["PRECISION"] = "ieee"
 
     def kind(path: tuple[int, ...], value: Any, constant: bool) -> Any:
         if isinstance(value, tuple) and not constant:
@@ -142,7 +144,7 @@ def compile_for(case: str, launch: Launch, target: str) -> Compiled:
         def number(key: str) -> int:
             return int(re.search(rf"\.{key}:\s+(\d+)", code).group(1))  # type: ignore[union-attr]
 
-        spills = number("vgpr_spill_count") + number("sgpr_spill_count")
+        spills = number("vgpr_spill_count")
         return Compiled(
             case, launch.name, target, warps, number("vgpr_count"), spills, shared, code
         )

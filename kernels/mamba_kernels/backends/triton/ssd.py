@@ -1,4 +1,4 @@
-"""SSD in two kernels forward and three backward.
+"""SSD in two kernels forward, four or (with a gate) five backward.
 
 Forward: the states from chunk to chunk, then all chunks at once. Backward makes the states again,
 carries the gradients by them back from chunk to chunk, then does all chunks at once. Everything is
@@ -16,7 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from mamba_kernels.backends.layout import segments_of
-from mamba_kernels.backends.triton.kernels.ssd_gradients import chunk_gradients
+from mamba_kernels.backends.triton.kernels.ssd_gradients import group_gradients, head_gradients
 from mamba_kernels.backends.triton.kernels.ssd_outputs import chunk_outputs
 from mamba_kernels.backends.triton.kernels.ssd_states import entering_states, leaving_gradients
 from mamba_kernels.backends.triton.launch import (
@@ -107,17 +107,23 @@ class _Call(NamedTuple):
         return (self.paths, self.heads, self.x.shape[-1], self.B.shape[-1])
 
     @property
+    def columns(self) -> int:
+        """States that take part in a product at a time."""
+        most = 32 if self.products == tl.float32 else 64
+        return max(16, min(most, power_of_two(self.B.shape[-1])))
+
+    @property
     def constants(self) -> dict[str, Any]:
         p, n = self.x.shape[-1], self.B.shape[-1]
         return {
             "P": p,
             "N": n,
-            "COLUMNS": max(16, power_of_two(n)),
             "CHUNK": self.chunk,
             "SOFTPLUS": self.softplus,
             "FAST": fast(),
             "DOT": self.products,
-            "PRECISION": "ieee",
+            # three products of 11 bits make one of 24; AMD's units have no such mode
+            "PRECISION": "tf32x3" if fast() else "ieee",
         }
 
     def tokens(self, t: Tensor | None) -> tuple[int, ...]:
@@ -173,7 +179,7 @@ def _entering(call: _Call, last: Tensor | None) -> Tensor:
         call.grouped(call.B), strides(call.dt_bias, 2, paths=False), call.tokens(call.initial),
         strides(call.order, 3, paths=False),
         call.length, call.paths, call.heads, call.heads // call.groups, call.low, call.high,
-        ROWS=rows, num_warps=_warps(rows, call), **call.constants,
+        ROWS=rows, COLUMNS=max(16, power_of_two(call.B.shape[-1])), num_warps=_warps(rows, call), num_stages=2, **call.constants,
     )  # fmt: skip
     return entering
 
@@ -181,6 +187,24 @@ def _entering(call: _Call, last: Tensor | None) -> Tensor:
 def _warps(rows: int, call: _Call) -> int:
     """Enough that a tile ``[rows, N]`` takes at most 64 registers of a thread."""
     return 8 if rows * power_of_two(call.B.shape[-1]) > 8192 else 4
+
+
+def _outputs(call: _Call, entering: Tensor, dout: Tensor | None, out: Tensor) -> None:
+    """Fill ``out``, ``(batch, paths, length, heads, P)``, as ``chunk_outputs`` does."""
+    per_group = call.heads // call.groups
+    programs = call.slots * call.paths * call.groups * -(-per_group // HEADS)
+    chunk_outputs[(programs,)](
+        call.x, call.dt, call.A, call.B, call.C, call.D, call.z, call.dt_bias, call.order,
+        call.cu_seqlens, entering, dout, out,
+        call.tokens(call.x), strides(call.dt, 4, paths=True), strides(call.A, 2, paths=False),
+        call.grouped(call.B), call.grouped(call.C), call.skip(), call.tokens(call.z),
+        strides(call.dt_bias, 2, paths=False), strides(call.order, 3, paths=False),
+        call.tokens(dout), call.tokens(out),
+        call.length, call.rows, call.paths, call.heads, per_group, call.low, call.high,
+        call.B.shape[-1],
+        ROWS=max(16, power_of_two(call.x.shape[-1])), COLUMNS=call.columns, HEADS=HEADS,
+        num_warps=8, num_stages=1, **call.constants,
+    )  # fmt: skip
 
 
 def _run(call: _Call) -> tuple[Tensor, Tensor]:
@@ -193,20 +217,7 @@ def _run(call: _Call) -> tuple[Tensor, Tensor]:
         else:
             last.copy_(call.initial.reshape(last.shape))
     else:
-        entering = _entering(call, last)
-        per_group = call.heads // call.groups
-        programs = call.slots * call.paths * call.groups * -(-per_group // HEADS)
-        chunk_outputs[(programs,)](
-            call.x, call.dt, call.A, call.B, call.C, call.D, call.z, call.dt_bias, call.order,
-            call.cu_seqlens, entering, out,
-            call.tokens(call.x), strides(call.dt, 4, paths=True), strides(call.A, 2, paths=False),
-            call.grouped(call.B), call.grouped(call.C), call.skip(), call.tokens(call.z),
-            strides(call.dt_bias, 2, paths=False), strides(call.order, 3, paths=False),
-            call.tokens(out),
-            call.length, call.rows, call.paths, call.heads, per_group, call.low, call.high,
-            ROWS=max(16, power_of_two(call.x.shape[-1])), HEADS=HEADS,
-            num_warps=_warps(64, call), **call.constants,
-        )  # fmt: skip
+        _outputs(call, _entering(call, last), None, out)
     return (out, last) if call.order is not None else (out[:, 0], last[:, 0])
 
 
@@ -303,7 +314,7 @@ def _leaving(call: _Call, dy: Tensor, dlast: Tensor | None, dinitial: Tensor | N
         strides(call.A, 2, paths=False), call.grouped(call.C),
         strides(call.dt_bias, 2, paths=False), strides(call.order, 3, paths=False),
         call.length, call.paths, call.heads, call.heads // call.groups, call.low, call.high,
-        ROWS=rows, num_warps=_warps(rows, call), **call.constants,
+        ROWS=rows, COLUMNS=max(16, power_of_two(call.B.shape[-1])), num_warps=_warps(rows, call), num_stages=2, **call.constants,
     )  # fmt: skip
     return leaving
 
@@ -334,9 +345,12 @@ def _run_backward(
     dinitial = partial(call.initial, call.rows, *call.state_shape)
     entering = _entering(call, None)
     leaving = _leaving(call, dy, dlast, dinitial)
+    dz = per_token(call.z)
+    if dz is not None:
+        _outputs(call, entering, dy, dz)
     per_group = call.heads // call.groups
     blocks = -(-per_group // HEADS)
-    dx, dz = per_token(x), per_token(call.z)
+    dx = per_token(x)
     ddt = x.new_empty((batch, paths, length, heads), dtype=call.dt.dtype)
     dA = partial(x, call.slots, paths, heads)
     dbias = partial(call.dt_bias, call.slots, paths, heads)
@@ -345,16 +359,30 @@ def _run_backward(
         x.new_empty((blocks, batch, paths, length, call.groups, n), dtype=torch.float32)
         for _ in range(2)
     )
-    chunk_gradients[(call.slots * paths * call.groups * blocks,)](
+    token_inputs = (call.tokens(dy), call.tokens(x), strides(call.dt, 4, paths=True))
+    grouped = (strides(call.A, 2, paths=False), call.grouped(call.B), call.grouped(call.C))
+    others = (
+        call.tokens(call.z), strides(call.dt_bias, 2, paths=False),
+        strides(call.order, 3, paths=False),
+    )  # fmt: skip
+    rows = max(16, power_of_two(p))
+    constants = call.constants | {"ROWS": rows, "COLUMNS": call.columns}
+    parts = -(-n // call.columns)
+    head_gradients[(call.slots * paths * heads,)](
         dy, x, call.dt, call.A, call.B, call.C, D, call.z, call.dt_bias, call.order,
         call.cu_seqlens, entering, leaving,
-        dx, ddt, dA, dB, dC, dD, dz, dbias,
-        call.tokens(dy), call.tokens(x), strides(call.dt, 4, paths=True),
-        strides(call.A, 2, paths=False), call.grouped(call.B), call.grouped(call.C), call.skip(),
-        call.tokens(call.z), strides(call.dt_bias, 2, paths=False),
-        strides(call.order, 3, paths=False), call.tokens(dx), ddt.stride(), call.tokens(dz),
+        dx, ddt, dA, dD, dbias,
+        *token_inputs, *grouped, call.skip(), *others,
+        call.tokens(dx), ddt.stride(),
+        length, call.rows, paths, heads, per_group, call.low, call.high, n,
+        num_warps=8, num_stages=1, **constants,
+    )  # fmt: skip
+    group_gradients[(call.slots * paths * call.groups * blocks * parts,)](
+        dy, x, call.dt, call.A, call.B, call.C, call.z, call.dt_bias, call.order, call.cu_seqlens,
+        entering, leaving, dB, dC,
+        *token_inputs, *grouped, *others,
         length, call.rows, batch, paths, heads, per_group, call.low, call.high,
-        ROWS=max(16, power_of_two(p)), HEADS=HEADS, num_warps=8, **call.constants,
+        HEADS=HEADS, num_warps=8, num_stages=1, **constants,
     )  # fmt: skip
 
     def tokens_in(grad: Tensor | None, like: Tensor | None) -> Tensor | None:
