@@ -319,9 +319,7 @@ def _leaving(call: _Call, dy: Tensor, dlast: Tensor | None, dinitial: Tensor | N
     return leaving
 
 
-def _run_backward(
-    call: _Call, dout: Tensor | None, dlast: Tensor | None
-) -> list[Tensor | None]:
+def _run_backward(call: _Call, dout: Tensor | None, dlast: Tensor | None) -> list[Tensor | None]:
     x, D = call.x, call.D
     batch, paths, heads, length = call.batch, call.paths, call.heads, call.length
     p, n = x.shape[-1], call.B.shape[-1]

@@ -30,7 +30,15 @@ def _place(
     slot = batch * times + item % times
     live = (channel < width)[:, None] & (t < length)[None, :]
     channels = tl.minimum(channel, width - 1).to(tl.int64)
-    return batch.to(tl.int64), path.to(tl.int64), slot.to(tl.int64), channels, channel < width, t, live
+    return (
+        batch.to(tl.int64),
+        path.to(tl.int64),
+        slot.to(tl.int64),
+        channels,
+        channel < width,
+        t,
+        live,
+    )
 
 
 @triton.jit

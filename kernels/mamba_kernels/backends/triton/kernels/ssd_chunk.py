@@ -63,7 +63,9 @@ def read_tokens(order, start, end, stride, CHUNK: tl.constexpr):
 
 
 @triton.jit
-def step_sizes(base, tokens, live, stride, shift, low, high, SOFTPLUS: tl.constexpr, FAST: tl.constexpr):
+def step_sizes(
+    base, tokens, live, stride, shift, low, high, SOFTPLUS: tl.constexpr, FAST: tl.constexpr
+):
     """Step sizes before and after softplus and limits; the latter are zero where not ``live``."""
     raw = tl.load(base + tokens * stride).to(tl.float32) + shift
     dt = raw

@@ -80,9 +80,7 @@ def head_gradients(
     a = rate(A, path, head, A_at)
     dt_base = dt + batch * dt_at[0] + path * dt_at[1] + head * dt_at[3]
     shift = scalar(bias, path, head, bias_at)
-    raw, step, free = step_sizes(
-        dt_base, tokens, live, dt_at[2], shift, low, high, SOFTPLUS, FAST
-    )
+    raw, step, free = step_sizes(dt_base, tokens, live, dt_at[2], shift, low, high, SOFTPLUS, FAST)
     log = tl.cumsum(step * a, 0)
     whole = tl.sum(step * a, 0)
     mixing = CB * tl.exp2(tl.where(later, log[:, None] - log[None, :], float("-inf")))
@@ -162,9 +160,7 @@ def group_gradients(
         a = rate(A, path, head, A_at)
         dt_base = dt + batch * dt_at[0] + path * dt_at[1] + head * dt_at[3]
         shift = scalar(bias, path, head, bias_at)
-        _, step, _ = step_sizes(
-            dt_base, tokens, live, dt_at[2], shift, low, high, SOFTPLUS, FAST
-        )
+        _, step, _ = step_sizes(dt_base, tokens, live, dt_at[2], shift, low, high, SOFTPLUS, FAST)
         log = tl.cumsum(step * a, 0)
         whole = tl.sum(step * a, 0)
         x_base = x + batch * x_at[0] + path * x_at[1] + head * x_at[3]

@@ -59,9 +59,7 @@ def chunk_outputs(
         a = rate(A, path, head, A_at)
         dt_base = dt + batch * dt_at[0] + path * dt_at[1] + head * dt_at[3]
         shift = scalar(bias, path, head, bias_at)
-        _, step, _ = step_sizes(
-            dt_base, tokens, live, dt_at[2], shift, low, high, SOFTPLUS, FAST
-        )
+        _, step, _ = step_sizes(dt_base, tokens, live, dt_at[2], shift, low, high, SOFTPLUS, FAST)
         log = tl.cumsum(step * a, 0)
         # masked before exp2: differences of the future are positive and would overflow
         past = tl.where(i[:, None] >= i[None, :], log[:, None] - log[None, :], float("-inf"))

@@ -61,15 +61,13 @@ def entering_states(
     order_base = order
     if order is not None:
         order_base = order + batch * order_at[0] + path * order_at[1]
-    for chunk in range(0, tl.cdiv(end - first, CHUNK)):
+    for chunk in range(tl.cdiv(end - first, CHUNK)):
         start = first + chunk * CHUNK
         to = entering + (((slot + chunk) * paths + path) * heads + head) * (P * N)
         tl.store(to + inside, state.to(DOT), mask=there)
         tokens = read_tokens(order_base, start, end, order_at[2], CHUNK)
         live = start + tl.arange(0, CHUNK) < end
-        _, step, _ = step_sizes(
-            dt_base, tokens, live, dt_at[2], shift, low, high, SOFTPLUS, FAST
-        )
+        _, step, _ = step_sizes(dt_base, tokens, live, dt_at[2], shift, low, high, SOFTPLUS, FAST)
         log = tl.cumsum(step * a, 0)
         whole = tl.sum(step * a, 0)
         xs = tile(x_base, tokens, live, x_at[2], block * ROWS, P, ROWS, x_at[4])
@@ -117,16 +115,14 @@ def leaving_gradients(
     if z is not None:
         z_base = z + batch * z_at[0] + path * z_at[1] + head * z_at[3]
     chunks = tl.cdiv(end - first, CHUNK)
-    for behind in range(0, chunks):
+    for behind in range(chunks):
         chunk = chunks - 1 - behind
         start = first + chunk * CHUNK
         to = leaving + (((slot + chunk) * paths + path) * heads + head) * (P * N)
         tl.store(to + inside, grad.to(DOT), mask=there)
         tokens = read_tokens(order_base, start, end, order_at[2], CHUNK)
         live = start + tl.arange(0, CHUNK) < end
-        _, step, _ = step_sizes(
-            dt_base, tokens, live, dt_at[2], shift, low, high, SOFTPLUS, FAST
-        )
+        _, step, _ = step_sizes(dt_base, tokens, live, dt_at[2], shift, low, high, SOFTPLUS, FAST)
         log = tl.cumsum(step * a, 0)
         dy = tile(dout_base, tokens, live, dout_at[2], block * ROWS, P, ROWS, dout_at[4])
         if z is not None:
