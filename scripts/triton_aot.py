@@ -1,7 +1,7 @@
 """Compile the Triton kernels for GPUs that are not here, and say what they take.
 
-``python scripts/triton_aot.py`` writes docs/benchmarks/triton-aot.md. Nothing runs: the host code is
-called with tensors without data, its launches are recorded, and each is compiled for each target
+``python scripts/triton_aot.py`` writes docs/benchmarks/triton-aot.md. Nothing runs: the host code
+is called with tensors without data, its launches are recorded, and each is compiled for each target
 with the specialisation (divisibility, constants) that Triton would have chosen at run time.
 """
 
@@ -219,6 +219,47 @@ def ssd_case(
     module.backward(torch.empty_like(out), None, saved, [True] * 9, *args)
 
 
+def conv_case(dtype: torch.dtype, *, packed: bool = False) -> None:
+    """Forward and backward of the convolution of a small Mamba."""
+    from mamba_kernels.backends.triton import causal_conv1d as module
+
+    batch, channels, length = (1 if packed else 8), 2048, 2048
+    weight = _empty(channels, 4, dtype=torch.float32)
+    state = _empty(8, channels, 3, dtype=dtype)
+    cu_seqlens = _empty(9, dtype=torch.int64) if packed else None
+    args = (
+        _empty(batch, channels, length, dtype=dtype), weight, weight[:, 0], state, "silu", None,
+        None, cu_seqlens,
+    )  # fmt: skip
+    out, last, saved = module.forward(*args, True)
+    module.backward(out, last, saved, [True] * 4, *args)
+
+
+def norm_case(dtype: torch.dtype) -> None:
+    """Forward and backward of the norm of a small Mamba-2."""
+    from mamba_kernels.backends.triton import rms_norm_gated as module
+
+    x, weight = _empty(8, 2048, 2048, dtype=dtype), _empty(2048, dtype=torch.float32)
+    args = (x, weight, weight, x, 1e-5, 2048, False)
+    out, _, saved = module.forward(*args, True)
+    module.backward(out, None, saved, [True] * 4, *args)
+
+
+def update_case(dtype: torch.dtype) -> None:
+    """One step of both decoding ops."""
+    from mamba_kernels.backends.triton import causal_conv1d_update, selective_state_update
+
+    f32 = torch.float32
+    x, b = _empty(8, 32, 64, dtype=dtype), _empty(8, 1, 128, dtype=dtype)
+    state, A = _empty(8, 32, 64, 128, dtype=f32), _empty(32, 64, 128, dtype=f32)
+    D = _empty(32, 64, dtype=f32)
+    indices = _empty(8, dtype=torch.int32)
+    selective_state_update.update(state, x, x, A, b, b, D, x, D, True, indices)
+    x, past = _empty(8, 2048, dtype=dtype), _empty(8, 2048, 3, dtype=dtype)
+    weight = _empty(2048, 4, dtype=f32)
+    causal_conv1d_update.update(x, past, weight, weight[:, 0], "silu")
+
+
 CASES: dict[str, Callable[[], None]] = {
     "S6 bf16": lambda: scan_case(torch.bfloat16, z=False),
     "S6 bf16, gate": lambda: scan_case(torch.bfloat16),
@@ -234,6 +275,10 @@ CASES: dict[str, Callable[[], None]] = {
     "SSD bf16, gate, packed": lambda: ssd_case(torch.bfloat16, packed=True),
     "SSD fp32, gate": lambda: ssd_case(torch.float32),
     "SSD bf16, P 128, N 256": lambda: ssd_case(torch.bfloat16, p=128, n=256),
+    "convolution bf16": lambda: conv_case(torch.bfloat16),
+    "convolution bf16, packed": lambda: conv_case(torch.bfloat16, packed=True),
+    "norm bf16": lambda: norm_case(torch.bfloat16),
+    "updates bf16": lambda: update_case(torch.bfloat16),
 }
 
 
@@ -242,6 +287,13 @@ def compile_case(case: str, target: str) -> list[Compiled]:
     with recorded() as launches:
         CASES[case]()
     return [compile_for(case, launch, target) for launch in launches]
+
+
+def kernel_names() -> set[str]:
+    """Every kernel of the backend that a host function launches."""
+    folder = ROOT / "kernels/mamba_kernels/backends/triton"
+    launched = re.compile(r"^ +(\w+)\[(?:\(|programs\])", re.M)
+    return {name for f in folder.glob("*.py") for name in launched.findall(f.read_text())}
 
 
 def main(chosen: list[str]) -> None:

@@ -9,164 +9,35 @@ for the number of sequences; with ``cu_seqlens`` it never waits.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-import triton.language as tl
 from torch import Tensor
 
 from mamba_kernels.backends.layout import segments_of
 from mamba_kernels.backends.triton.kernels.ssd_gradients import group_gradients, head_gradients
 from mamba_kernels.backends.triton.kernels.ssd_outputs import chunk_outputs
 from mamba_kernels.backends.triton.kernels.ssd_states import entering_states, leaving_gradients
-from mamba_kernels.backends.triton.launch import (
-    check_on_cpu,
-    fast,
-    interpreted,
-    power_of_two,
-    strides,
-    zero,
-)
+from mamba_kernels.backends.triton.launch import check_on_cpu, power_of_two, strides, zero
+from mamba_kernels.backends.triton.ssd_call import Call
 
 HEADS = 4  # heads of a group in one program, which share C B^T
 STATE_ROWS = 64  # rows of a state in one program
 
 
-class _Call(NamedTuple):
-    """The call without its sequence numbers, and its sizes."""
-
-    x: Tensor
-    dt: Tensor
-    A: Tensor
-    B: Tensor
-    C: Tensor
-    D: Tensor | None
-    z: Tensor | None
-    dt_bias: Tensor | None
-    initial: Tensor | None
-    softplus: bool
-    low: float
-    high: float
-    order: Tensor | None
-    cu_seqlens: Tensor | None
-
-    @property
-    def batch(self) -> int:
-        return self.x.shape[0]
-
-    @property
-    def rows(self) -> int:
-        """Batch items, or packed sequences."""
-        return self.batch if self.cu_seqlens is None else self.cu_seqlens.shape[0] - 1
-
-    @property
-    def paths(self) -> int:
-        return 1 if self.order is None else self.order.shape[-2]
-
-    @property
-    def length(self) -> int:
-        return self.x.shape[-3]
-
-    @property
-    def heads(self) -> int:
-        return self.x.shape[-2]
-
-    @property
-    def groups(self) -> int:
-        return max(self.B.shape[-2], self.C.shape[-2])
-
-    @property
-    def chunk(self) -> int:
-        """Shorter where the tiles of a longer one would not fit in registers and shared memory."""
-        wide = self.B.shape[-1] > 128 or self.x.shape[-1] > 64
-        return 32 if self.products == tl.float32 or wide else 64
-
-    @property
-    def slots(self) -> int:
-        if self.cu_seqlens is None:
-            return self.batch * -(-self.length // self.chunk)
-        return self.length // self.chunk + self.rows
-
-    @property
-    def products(self) -> Any:
-        """The dtype in which tensor cores multiply; sums are always float32."""
-        dtypes = {self.x.dtype, self.B.dtype, self.C.dtype}
-        if dtypes == {torch.float16}:
-            return tl.float16
-        # the interpreter multiplies bfloat16 wrongly
-        return tl.bfloat16 if dtypes == {torch.bfloat16} and not interpreted() else tl.float32
-
-    @property
-    def kept(self) -> torch.dtype:
-        """The dtype of states between kernels, which only products read."""
-        names = {tl.float16: torch.float16, tl.bfloat16: torch.bfloat16}
-        return names.get(self.products, torch.float32)
-
-    @property
-    def state_shape(self) -> tuple[int, ...]:
-        return (self.paths, self.heads, self.x.shape[-1], self.B.shape[-1])
-
-    @property
-    def columns(self) -> int:
-        """States that take part in a product at a time."""
-        most = 32 if self.products == tl.float32 else 64
-        return max(16, min(most, power_of_two(self.B.shape[-1])))
-
-    @property
-    def constants(self) -> dict[str, Any]:
-        p, n = self.x.shape[-1], self.B.shape[-1]
-        return {
-            "P": p,
-            "N": n,
-            "CHUNK": self.chunk,
-            "SOFTPLUS": self.softplus,
-            "FAST": fast(),
-            "DOT": self.products,
-            # three products of 11 bits make one of 24; AMD's units have no such mode
-            "PRECISION": "tf32x3" if fast() else "ieee",
-        }
-
-    def tokens(self, t: Tensor | None) -> tuple[int, ...]:
-        """Strides (batch, path, step, head, inner) of x, z or an output."""
-        return strides(t, 5, paths=True)
-
-    def grouped(self, t: Tensor) -> tuple[int, ...]:
-        """Strides of B or C; the group's is 0 where all heads share one."""
-        at = strides(t, 5, paths=True)
-        return (*at[:3], at[3] if t.shape[-2] > 1 else 0, at[4])
-
-    def skip(self) -> tuple[int, ...]:
-        """Strides (path, head, inner) of D."""
-        if self.D is None or self.D.dim() == 3:
-            return strides(self.D, 3, paths=False)
-        return (0, *self.D.stride()) if self.D.dim() == 2 else (0, self.D.stride(0), 0)
-
-
 def _call(
-    x: Tensor,
-    dt: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    dt_bias: Tensor | None,
-    initial_states: Tensor | None,
-    chunk_size: int,  # a hint; the kernels were made for their own
-    dt_softplus: bool,
-    dt_min: float,
-    dt_max: float,
-    order: Tensor | None,
-    cu_seqlens: Tensor | None,
-) -> _Call:
-    check_on_cpu(order, cu_seqlens, x.shape[-3])
-    return _Call(
-        x, dt, A, B, C, D, z, dt_bias, initial_states, dt_softplus, dt_min, dt_max, order,
-        cu_seqlens,
-    )  # fmt: skip
+    tensors: Sequence[Any], numbers: Sequence[Any], order: Tensor | None, cu_seqlens: Tensor | None
+) -> Call:
+    """From the nine tensors and (chunk_size, dt_softplus, dt_min, dt_max).
+
+    chunk_size is a hint: the kernels were made for their own.
+    """
+    check_on_cpu(order, cu_seqlens, tensors[0].shape[-3])
+    values: list[Any] = [*tensors, *numbers[1:], order, cu_seqlens]
+    return Call(*values)
 
 
-def _entering(call: _Call, last: Tensor | None) -> Tensor:
+def _entering(call: Call, last: Tensor | None) -> Tensor:
     """The state before every chunk; fills ``last`` when given."""
     entering = call.x.new_empty((call.slots, *call.state_shape), dtype=call.kept)
     p = call.x.shape[-1]
@@ -179,17 +50,18 @@ def _entering(call: _Call, last: Tensor | None) -> Tensor:
         call.grouped(call.B), strides(call.dt_bias, 2, paths=False), call.tokens(call.initial),
         strides(call.order, 3, paths=False),
         call.length, call.paths, call.heads, call.heads // call.groups, call.low, call.high,
-        ROWS=rows, COLUMNS=max(16, power_of_two(call.B.shape[-1])), num_warps=_warps(rows, call), num_stages=2, **call.constants,
+        ROWS=rows, COLUMNS=max(16, power_of_two(call.B.shape[-1])),
+        num_warps=_warps(rows, call), num_stages=2, **call.constants,
     )  # fmt: skip
     return entering
 
 
-def _warps(rows: int, call: _Call) -> int:
+def _warps(rows: int, call: Call) -> int:
     """Enough that a tile ``[rows, N]`` takes at most 64 registers of a thread."""
     return 8 if rows * power_of_two(call.B.shape[-1]) > 8192 else 4
 
 
-def _outputs(call: _Call, entering: Tensor, dout: Tensor | None, out: Tensor) -> None:
+def _outputs(call: Call, entering: Tensor, dout: Tensor | None, out: Tensor) -> None:
     """Fill ``out``, ``(batch, paths, length, heads, P)``, as ``chunk_outputs`` does."""
     per_group = call.heads // call.groups
     programs = call.slots * call.paths * call.groups * -(-per_group // HEADS)
@@ -207,7 +79,7 @@ def _outputs(call: _Call, entering: Tensor, dout: Tensor | None, out: Tensor) ->
     )  # fmt: skip
 
 
-def _run(call: _Call) -> tuple[Tensor, Tensor]:
+def _run(call: Call) -> tuple[Tensor, Tensor]:
     shape = call.state_shape
     out = call.x.new_empty((call.batch, call.paths, *call.x.shape[-3:]))
     last = call.x.new_empty((call.rows, *shape), dtype=torch.float32)
@@ -237,10 +109,10 @@ def forward(
     *numbers, order, seq_idx, cu_seqlens, _ = options
     tensors = (x, dt, A, B, C, D, z, dt_bias, initial_states)
     if seq_idx is None:
-        out, last = _run(_call(*tensors, *numbers, order, cu_seqlens))
+        out, last = _run(_call(tensors, numbers, order, cu_seqlens))
         return out, last, x.new_empty(0)
     rows = _Rows(seq_idx)
-    out, last = _run(_call(*rows.merged(tensors), *numbers, None, rows.segments.cu_seqlens))
+    out, last = _run(_call(rows.merged(tensors), numbers, None, rows.segments.cu_seqlens))
     return out.reshape(x.shape), last[rows.segments.last], x.new_empty(0)
 
 
@@ -287,21 +159,20 @@ def backward(
     *numbers, order, seq_idx, cu_seqlens = options
     tensors = (x, dt, A, B, C, D, z, dt_bias, initial_states)
     if seq_idx is None:
-        return _run_backward(_call(*tensors, *numbers, order, cu_seqlens), dout, dlast)
+        return _run_backward(_call(tensors, numbers, order, cu_seqlens), dout, dlast)
     rows = _Rows(seq_idx)
-    call = _call(*rows.merged(tensors), *numbers, None, rows.segments.cu_seqlens)
+    call = _call(rows.merged(tensors), numbers, None, rows.segments.cu_seqlens)
     grads = _run_backward(call, rows.row(dout), rows.states(dlast, rows.segments.last))
     *grads, dinitial = grads
     if dinitial is not None:
         dinitial = dinitial[rows.segments.first]
-    shared = (A, D, dt_bias)
     return [
-        grad if grad is None or any(t is s for s in shared) else grad.reshape(t.shape)
-        for grad, t in zip(grads, tensors, strict=False)
-    ] + [dinitial]
+        grad if grad is None or t is None else grad.reshape(t.shape)
+        for grad, t in zip([*grads, dinitial], tensors, strict=True)
+    ]
 
 
-def _leaving(call: _Call, dy: Tensor, dlast: Tensor | None, dinitial: Tensor | None) -> Tensor:
+def _leaving(call: Call, dy: Tensor, dlast: Tensor | None, dinitial: Tensor | None) -> Tensor:
     """The gradient by the state behind every chunk; fills ``dinitial`` when given."""
     leaving = call.x.new_empty((call.slots, *call.state_shape), dtype=call.kept)
     p = call.x.shape[-1]
@@ -314,12 +185,13 @@ def _leaving(call: _Call, dy: Tensor, dlast: Tensor | None, dinitial: Tensor | N
         strides(call.A, 2, paths=False), call.grouped(call.C),
         strides(call.dt_bias, 2, paths=False), strides(call.order, 3, paths=False),
         call.length, call.paths, call.heads, call.heads // call.groups, call.low, call.high,
-        ROWS=rows, COLUMNS=max(16, power_of_two(call.B.shape[-1])), num_warps=_warps(rows, call), num_stages=2, **call.constants,
+        ROWS=rows, COLUMNS=max(16, power_of_two(call.B.shape[-1])),
+        num_warps=_warps(rows, call), num_stages=2, **call.constants,
     )  # fmt: skip
     return leaving
 
 
-def _run_backward(call: _Call, dout: Tensor | None, dlast: Tensor | None) -> list[Tensor | None]:
+def _run_backward(call: Call, dout: Tensor | None, dlast: Tensor | None) -> list[Tensor | None]:
     x, D = call.x, call.D
     batch, paths, heads, length = call.batch, call.paths, call.heads, call.length
     p, n = x.shape[-1], call.B.shape[-1]

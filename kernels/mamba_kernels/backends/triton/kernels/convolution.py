@@ -146,7 +146,7 @@ def input_gradients(
     length, width, paths,
     WIDTH: tl.constexpr, SEGMENTS: tl.constexpr, CHANNELS: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
-    """Gradients by the inputs from those before the activation, ``grad``, and by the last inputs."""
+    """Gradients by the inputs, from those before the activation and those by the last inputs."""
     batch, path, slot, channels, exists, t, live = _place(length, width, paths, CHANNELS, STEPS)
     start, end, row = _bounds(starts, ends, rows, batch, t, length)
     base = grad + batch * grad_at[0] + path * grad_at[1] + channels[:, None] * grad_at[2]

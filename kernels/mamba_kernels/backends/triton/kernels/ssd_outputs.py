@@ -1,4 +1,4 @@
-"""SSD inside the chunks, forward: all chunks at once, ``C B^T`` once for the heads that share it."""
+"""SSD inside the chunks, forward: all chunks at once, ``C B^T`` once for heads that share it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,66 @@
+"""Every kernel compiled for GPUs that are not here, and what the code takes from them.
+
+Limits of what a program may take are those of the hardware; spills are bounded where they cannot
+be avoided, so that a change that adds some is noticed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[3] / "scripts/triton_aot.py"
+pytestmark = [
+    pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs triton"),
+    pytest.mark.skipif(
+        os.environ.get("TRITON_INTERPRET") == "1", reason="the interpreter excludes the compiler"
+    ),
+]
+TARGETS = ["sm_80", "sm_90", "gfx942"]
+
+
+@pytest.fixture(scope="module")
+def aot() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("triton_aot", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look themselves up there
+    spec.loader.exec_module(module)
+    return module
+
+
+def _mnemonic(instruction: str) -> str:
+    return re.sub(r"^@!?U?P\w+\s+", "", instruction).split()[0].split(".")[0]
+
+
+def test_scan_loop_is_lean(aot: ModuleType) -> None:
+    """No shuffle, barrier or shared memory in the loop over time, 140 instructions a step at most."""
+    forward = aot.compile_case("S6 bf16", "sm_90")[0]
+    assert forward.name == "scan_forward"
+    assert forward.shared == 0
+    assert forward.spills == 0
+    loop = forward.loops()[-1]
+    names = [_mnemonic(instruction) for instruction in loop]
+    assert not {"SHFL", "BAR", "LDS", "STS", "LDL", "STL"} & set(names)
+    steps = names.count("MUFU") // 18  # 16 states, and an exponential and a logarithm of softplus
+    assert steps == 8
+    assert len(names) / steps <= 140
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+def test_kernels_fit(aot: ModuleType, target: str) -> None:
+    seen = set()
+    for case in aot.CASES:
+        for compiled in aot.compile_case(case, target):
+            seen.add(compiled.name)
+            assert compiled.shared <= aot.SHARED[target], compiled
+            assert compiled.spills <= aot.allowed_spills(compiled), compiled
+    assert seen == aot.kernel_names()
