@@ -37,6 +37,7 @@ TYPES = {
     torch.int64: "*i64",
     torch.int32: "*i32",
 }
+SPILLS: dict[tuple[str, str, str], int] = {}
 TOOLS = Path(triton.__file__).parent / "backends/nvidia/bin"
 
 
@@ -54,8 +55,10 @@ class Launch:
 
 
 @contextmanager
-def recorded() -> Iterator[list[Launch]]:
-    """Launches inside are noted, not made."""
+def recorded(target: str) -> Iterator[list[Launch]]:
+    """Launches inside are noted, not made, as they would be for a target."""
+    from mamba_kernels.backends.triton import ssd_call
+
     launches: list[Launch] = []
 
     def run(self: JITFunction, *args: Any, grid: Any, warmup: bool, **given: Any) -> None:
@@ -63,12 +66,13 @@ def recorded() -> Iterator[list[Launch]]:
         arguments = dict(zip(self.arg_names, args, strict=False)) | given
         launches.append(Launch(self, arguments, options))
 
-    original = JITFunction.run
+    original, roomy = JITFunction.run, ssd_call.roomy
     JITFunction.run = run
+    ssd_call.roomy = lambda: target == "sm_90"
     try:
         yield launches
     finally:
-        JITFunction.run = original
+        JITFunction.run, ssd_call.roomy = original, roomy
 
 
 def _signature(launch: Launch, target: str) -> ASTSource:
@@ -98,7 +102,8 @@ def _signature(launch: Launch, target: str) -> ASTSource:
         return "i32" if -(2**31) <= value < 2**31 else "i64"
 
     signature = {
-        p.name: kind((p.num,), arguments[p.name], p.is_constexpr) for p in launch.kernel.params
+        p.name: "i32" if p.do_not_specialize else kind((p.num,), arguments[p.name], p.is_constexpr)
+        for p in launch.kernel.params
     }
     return ASTSource(launch.kernel, signature, constants, attributes)
 
@@ -263,28 +268,27 @@ def update_case(dtype: torch.dtype) -> None:
 CASES: dict[str, Callable[[], None]] = {
     "S6 bf16": lambda: scan_case(torch.bfloat16, z=False),
     "S6 bf16, gate": lambda: scan_case(torch.bfloat16),
-    "S6 bf16, gate, channels innermost": lambda: scan_case(torch.bfloat16, time_last=False),
-    "S6 bf16, gate, packed": lambda: scan_case(torch.bfloat16, packed=True),
-    "S6 bf16, gate, 4 paths": lambda: scan_case(torch.bfloat16, paths=4),
-    "S6 fp32, gate": lambda: scan_case(torch.float32),
-    "S6 bf16, N 1": lambda: scan_case(torch.bfloat16, n=1),
-    "S6 bf16, N 64": lambda: scan_case(torch.bfloat16, n=64),
-    "S6 bf16, N 256": lambda: scan_case(torch.bfloat16, n=256),
-    "SSD bf16": lambda: ssd_case(torch.bfloat16, z=False),
     "SSD bf16, gate": lambda: ssd_case(torch.bfloat16),
-    "SSD bf16, gate, packed": lambda: ssd_case(torch.bfloat16, packed=True),
-    "SSD fp32, gate": lambda: ssd_case(torch.float32),
-    "SSD bf16, P 128, N 256": lambda: ssd_case(torch.bfloat16, p=128, n=256),
     "convolution bf16": lambda: conv_case(torch.bfloat16),
-    "convolution bf16, packed": lambda: conv_case(torch.bfloat16, packed=True),
     "norm bf16": lambda: norm_case(torch.bfloat16),
     "updates bf16": lambda: update_case(torch.bfloat16),
+    "S6 bf16, gate, packed, 4 paths": lambda: scan_case(torch.bfloat16, packed=True, paths=4),
+    "S6 fp32, gate, channels innermost": lambda: scan_case(torch.float32, time_last=False),
+    "S6 bf16, N 64": lambda: scan_case(torch.bfloat16, n=64, z=False),
+    "SSD bf16, packed": lambda: ssd_case(torch.bfloat16, z=False, packed=True),
+    "SSD fp32": lambda: ssd_case(torch.float32, z=False),
+    "convolution bf16, packed": lambda: conv_case(torch.bfloat16, packed=True),
 }
+
+
+def allowed_spills(compiled: Compiled) -> int:
+    """Bytes (registers on AMD) of spills that the tests accept; not known how to avoid."""
+    return SPILLS.get((compiled.case, compiled.name, compiled.target), 0)
 
 
 def compile_case(case: str, target: str) -> list[Compiled]:
     """Every kernel that a case launches."""
-    with recorded() as launches:
+    with recorded(target) as launches:
         CASES[case]()
     return [compile_for(case, launch, target) for launch in launches]
 

@@ -8,6 +8,7 @@ equations run by plain PyTorch in that dtype.
 from __future__ import annotations
 
 import importlib
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +24,7 @@ def order_of(length: int, paths: int, edges: list[int] | None = None) -> Tensor:
     """Random orders that keep every sequence in its place."""
     edges = edges or [0, length]
     parts = [
-        torch.cat([a + torch.randperm(b - a) for a, b in zip(edges, edges[1:], strict=False)])
+        torch.cat([a + torch.randperm(b - a) for a, b in itertools.pairwise(edges)])
         for _ in range(paths)
     ]
     return torch.stack(parts)

@@ -86,7 +86,9 @@ def test_offsets_beyond_32_bits() -> None:
     if torch.cuda.mem_get_info()[0] < 4 * apart * 2:
         pytest.skip("needs 8 GB of free GPU memory")
     u = torch.randn(1, 4, 4, device="cuda").bfloat16()
-    far = torch.empty(3 * apart + 4, device="cuda", dtype=u.dtype).as_strided((1, 4, 4), (0, apart, 1))
+    far = torch.empty(3 * apart + 4, device="cuda", dtype=u.dtype).as_strided(
+        (1, 4, 4), (0, apart, 1)
+    )
     far.copy_(u)
     A, B = -torch.rand(4, 2, device="cuda"), torch.randn(1, 2, 4, device="cuda")
     rest = (u, A, B, B, None, None, None, None, True, None, None, False)

@@ -16,7 +16,13 @@ from mamba_kernels.backends.triton.kernels.convolution import (
     input_gradients,
     last_inputs,
 )
-from mamba_kernels.backends.triton.launch import check_on_cpu, power_of_two, strides, zero
+from mamba_kernels.backends.triton.launch import (
+    check_on_cpu,
+    on_device,
+    power_of_two,
+    strides,
+    zero,
+)
 
 
 class _Packing(NamedTuple):
@@ -76,6 +82,7 @@ def _programs(x: Tensor, paths: int, channels: int, steps: int) -> int:
 ROW_CHANNELS = 64  # channels of a program for the states of a row
 
 
+@on_device
 def forward(
     x: Tensor,
     weight: Tensor,
@@ -123,6 +130,7 @@ def _none(x: Tensor) -> Tensor:
     return x.new_empty(0)
 
 
+@on_device
 def backward(
     dout: Tensor | None,
     dlast: Tensor | None,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from torch import Tensor
 
 from mamba_kernels.backends.triton.kernels.updates import convolution_update
-from mamba_kernels.backends.triton.launch import power_of_two
+from mamba_kernels.backends.triton.launch import on_device, power_of_two
 
 BLOCK = 128  # channels of a program
 STEPS = 16  # steps of a tile
 
 
+@on_device
 def update(
     x: Tensor, conv_state: Tensor, weight: Tensor, bias: Tensor | None, activation: str
 ) -> Tensor:

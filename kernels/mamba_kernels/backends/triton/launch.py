@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from mamba_kernels.backends.layout import bounds_of, check_order
+
+Result = TypeVar("Result")
 
 
 @functools.cache
@@ -18,10 +21,31 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET", "0") == "1"
 
 
+def on_device(compute: Callable[..., Result]) -> Callable[..., Result]:
+    """``compute`` with the device of its first tensor as the current one: Triton launches there."""
+
+    @functools.wraps(compute)
+    def run(*args: Any) -> Result:
+        device = next(a.device for a in args if isinstance(a, Tensor))
+        if device.type != "cuda":
+            return compute(*args)
+        with torch.cuda.device(device):
+            return compute(*args)
+
+    return run
+
+
 @functools.cache
 def fast() -> bool:
     """Whether the device knows NVIDIA's approximate instructions."""
     return torch.version.hip is None and not interpreted()
+
+
+@functools.cache
+def roomy() -> bool:
+    """Whether the compiler fits tiles of 64 steps of SSD's backward into registers: Hopper and
+    later, where operands of products stay in shared memory."""
+    return fast() and torch.cuda.get_device_capability() >= (9, 0)
 
 
 def power_of_two(n: int) -> int:

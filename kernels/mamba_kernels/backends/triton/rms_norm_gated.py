@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mamba_kernels.backends.triton.kernels.gated_norm import norm_backward, norm_forward
-from mamba_kernels.backends.triton.launch import power_of_two
+from mamba_kernels.backends.triton.launch import on_device, power_of_two
 
 TILE = 4096  # elements of a program's tile, where a group is no larger
 PROGRAMS = 256  # of backward; each sums the weights' gradients over its own rows
@@ -23,6 +23,7 @@ def _shape(rows: int, size: int) -> dict[str, int]:
     return {"ROWS": count, "BLOCK": block, "num_warps": max(1, min(16, count * block // 1024))}
 
 
+@on_device
 def forward(
     x: Tensor,
     weight: Tensor,
@@ -57,6 +58,7 @@ def _strides(x: Tensor | None) -> tuple[int, ...]:
     return (0, 0) if x is None else x.stride()
 
 
+@on_device
 def backward(
     dout: Tensor | None,
     dlast: Tensor | None,

@@ -18,6 +18,7 @@ from mamba_kernels.backends.triton.kernels.scan_forward import scan_forward
 from mamba_kernels.backends.triton.launch import (
     check_on_cpu,
     fast,
+    on_device,
     power_of_two,
     strides,
     tiled,
@@ -93,6 +94,7 @@ def _token_strides(x: Tensor | None) -> tuple[int, ...]:
     return strides(x, 4, paths=True)
 
 
+@on_device
 def forward(
     u: Tensor,
     delta: Tensor,
@@ -144,6 +146,7 @@ def forward(
     return out, last, saved
 
 
+@on_device
 def backward(
     dout: Tensor | None,
     dlast: Tensor | None,
@@ -211,7 +214,7 @@ def backward(
         SOFTPLUS=delta_softplus, FAST=fast(),
         RAGGED=cu_seqlens is not None or length % STEPS_BACKWARD > 0,
         TILED=tuple(tiled(x, length, plain=plain) for x in wide),
-        num_warps=max(1, part // 8),
+        num_warps=max(1, min(32, part // 8)),
     )  # fmt: skip
 
     def tokens_in(grad: Tensor | None, like: Tensor | None) -> Tensor | None:

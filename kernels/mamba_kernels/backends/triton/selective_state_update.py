@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from mamba_kernels.backends.triton.kernels.updates import state_update
-from mamba_kernels.backends.triton.launch import fast, power_of_two
+from mamba_kernels.backends.triton.launch import fast, on_device, power_of_two
 
 TILE = 1024  # elements of the state in one program
 
@@ -18,6 +18,7 @@ def _with_place(x: Tensor | None, heads: bool, at: int) -> tuple[int, ...]:
     return stride if heads else (*stride[:at], 0, *stride[at:])
 
 
+@on_device
 def update(
     state: Tensor,
     x: Tensor,

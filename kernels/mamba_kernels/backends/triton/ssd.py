@@ -18,7 +18,13 @@ from mamba_kernels.backends.layout import segments_of
 from mamba_kernels.backends.triton.kernels.ssd_gradients import group_gradients, head_gradients
 from mamba_kernels.backends.triton.kernels.ssd_outputs import chunk_outputs
 from mamba_kernels.backends.triton.kernels.ssd_states import entering_states, leaving_gradients
-from mamba_kernels.backends.triton.launch import check_on_cpu, power_of_two, strides, zero
+from mamba_kernels.backends.triton.launch import (
+    check_on_cpu,
+    on_device,
+    power_of_two,
+    strides,
+    zero,
+)
 from mamba_kernels.backends.triton.ssd_call import Call
 
 HEADS = 4  # heads of a group in one program, which share C B^T
@@ -26,14 +32,19 @@ STATE_ROWS = 64  # rows of a state in one program
 
 
 def _call(
-    tensors: Sequence[Any], numbers: Sequence[Any], order: Tensor | None, cu_seqlens: Tensor | None
+    tensors: Sequence[Any],
+    numbers: Sequence[Any],
+    order: Tensor | None,
+    cu_seqlens: Tensor | None,
+    *,
+    backward: bool,
 ) -> Call:
     """From the nine tensors and (chunk_size, dt_softplus, dt_min, dt_max).
 
     chunk_size is a hint: the kernels were made for their own.
     """
     check_on_cpu(order, cu_seqlens, tensors[0].shape[-3])
-    values: list[Any] = [*tensors, *numbers[1:], order, cu_seqlens]
+    values: list[Any] = [*tensors, *numbers[1:], order, cu_seqlens, backward]
     return Call(*values)
 
 
@@ -93,6 +104,7 @@ def _run(call: Call) -> tuple[Tensor, Tensor]:
     return (out, last) if call.order is not None else (out[:, 0], last[:, 0])
 
 
+@on_device
 def forward(
     x: Tensor,
     dt: Tensor,
@@ -109,10 +121,11 @@ def forward(
     *numbers, order, seq_idx, cu_seqlens, _ = options
     tensors = (x, dt, A, B, C, D, z, dt_bias, initial_states)
     if seq_idx is None:
-        out, last = _run(_call(tensors, numbers, order, cu_seqlens))
+        out, last = _run(_call(tensors, numbers, order, cu_seqlens, backward=False))
         return out, last, x.new_empty(0)
     rows = _Rows(seq_idx)
-    out, last = _run(_call(rows.merged(tensors), numbers, None, rows.segments.cu_seqlens))
+    call = _call(rows.merged(tensors), numbers, None, rows.segments.cu_seqlens, backward=False)
+    out, last = _run(call)
     return out.reshape(x.shape), last[rows.segments.last], x.new_empty(0)
 
 
@@ -139,6 +152,7 @@ class _Rows:
         return row(x), row(dt), A, row(B), row(C), D, row(z), bias, initial
 
 
+@on_device
 def backward(
     dout: Tensor | None,
     dlast: Tensor | None,
@@ -159,9 +173,10 @@ def backward(
     *numbers, order, seq_idx, cu_seqlens = options
     tensors = (x, dt, A, B, C, D, z, dt_bias, initial_states)
     if seq_idx is None:
-        return _run_backward(_call(tensors, numbers, order, cu_seqlens), dout, dlast)
+        call = _call(tensors, numbers, order, cu_seqlens, backward=True)
+        return _run_backward(call, dout, dlast)
     rows = _Rows(seq_idx)
-    call = _call(rows.merged(tensors), numbers, None, rows.segments.cu_seqlens)
+    call = _call(rows.merged(tensors), numbers, None, rows.segments.cu_seqlens, backward=True)
     grads = _run_backward(call, rows.row(dout), rows.states(dlast, rows.segments.last))
     *grads, dinitial = grads
     if dinitial is not None:

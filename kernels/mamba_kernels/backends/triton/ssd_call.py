@@ -8,7 +8,7 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
-from mamba_kernels.backends.triton.launch import fast, interpreted, power_of_two, strides
+from mamba_kernels.backends.triton.launch import fast, interpreted, power_of_two, roomy, strides
 
 
 class Call(NamedTuple):
@@ -28,6 +28,7 @@ class Call(NamedTuple):
     high: float
     order: Tensor | None
     cu_seqlens: Tensor | None
+    backward: bool
 
     @property
     def batch(self) -> int:
@@ -58,7 +59,8 @@ class Call(NamedTuple):
     def chunk(self) -> int:
         """Shorter where the tiles of a longer one would not fit in registers and shared memory."""
         wide = self.B.shape[-1] > 128 or self.x.shape[-1] > 64
-        return 32 if self.products == tl.float32 or wide else 64
+        short = self.products == tl.float32 or wide or (self.backward and not roomy())
+        return 32 if short else 64
 
     @property
     def slots(self) -> int:

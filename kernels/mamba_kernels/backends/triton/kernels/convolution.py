@@ -81,7 +81,7 @@ def _tap(
     return value
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["length", "width", "paths"])
 def convolve(
     x, weight, bias, initial, order, starts, ends, rows, dout, out, dweight, dbias,
     x_at, weight_at, bias_at, initial_at, order_at, dout_at, out_at,
@@ -139,7 +139,7 @@ def convolve(
                 tl.store(dweight + place * WIDTH + i, tl.sum(g * value, 1), mask=exists)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["length", "width", "paths"])
 def input_gradients(
     grad, dlast, weight, order, starts, ends, rows, dx,
     grad_at, dlast_at, weight_at, order_at, dx_at,
@@ -193,7 +193,7 @@ def _row_place(first, end, width, paths, length, PACKED: tl.constexpr, CHANNELS:
     return row, batch, path, channel.to(tl.int64), channel < width, start, stop
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["length", "width", "paths"])
 def last_inputs(
     x, initial, order, first, end, last,
     x_at, initial_at, order_at, length, width, paths,
@@ -226,7 +226,7 @@ def last_inputs(
     tl.store(to, value.to(last.dtype.element_ty), mask=live)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["length", "width", "paths"])
 def initial_gradients(
     grad, dlast, weight, first, end, dinitial,
     grad_at, dlast_at, weight_at, length, width, paths,

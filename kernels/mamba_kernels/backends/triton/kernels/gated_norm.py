@@ -19,7 +19,7 @@ def _vector(x, channel, exists, at):
     return tl.load(x + channel.to(tl.int64) * at, mask=exists, other=0.0).to(tl.float32)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def norm_forward(
     x, weight, bias, z, out, x_at, weight_at, bias_at, z_at, out_at, rows, size, groups, eps,
     BEFORE_GATE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
@@ -47,7 +47,7 @@ def norm_forward(
     tl.store(to, y.to(out.dtype.element_ty), mask=live)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "programs"])
 def norm_backward(
     dout, x, weight, bias, z, dx, dweight, dbias, dz,
     dout_at, x_at, weight_at, bias_at, z_at, dx_at, dz_at, rows, size, groups, eps, programs,

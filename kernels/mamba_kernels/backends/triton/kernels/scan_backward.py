@@ -38,7 +38,11 @@ def _step_size(
     return dt
 
 
-@triton.jit
+@triton.jit(
+    do_not_specialize=[
+        "batches", "paths", "groups", "width", "B_groups", "C_groups", "items",
+    ]
+)  # fmt: skip
 def scan_backward(
     dout, dlast, u, delta, A, B, C, D, z, bias, order, cu_seqlens, kept, scratch,
     du, ddelta, dA, dB, dC, dD, dz, dbias, dinitial,

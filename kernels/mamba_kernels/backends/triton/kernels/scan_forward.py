@@ -14,7 +14,7 @@ from mamba_kernels.backends.triton.kernels.scan_place import place
 from mamba_kernels.backends.triton.kernels.steps import load_steps, store_steps, tokens_of
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["paths", "groups", "width", "B_groups", "C_groups"])
 def scan_forward(
     u, delta, A, B, C, D, z, bias, initial, order, cu_seqlens, out, last, kept,
     u_at, delta_at, A_at, D_at, z_at, bias_at, initial_at, order_at, out_at,

@@ -25,7 +25,7 @@ from mamba_kernels.backends.triton.kernels.ssd_chunk import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["length", "rows", "paths", "heads", "per_group"])
 def head_gradients(
     dout, x, dt, A, B, C, D, z, bias, order, cu_seqlens, entering, leaving,
     dx, ddt, dA, dD, dbias,
@@ -121,7 +121,9 @@ def head_gradients(
     tl.store(to, grad.to(dx.dtype.element_ty), mask=rectangle)
 
 
-@triton.jit
+@triton.jit(
+    do_not_specialize=["length", "rows", "batches", "paths", "heads", "per_group"],
+)
 def group_gradients(
     dout, x, dt, A, B, C, z, bias, order, cu_seqlens, entering, leaving, dB, dC,
     dout_at, x_at, dt_at, A_at, B_at, C_at, z_at, bias_at, order_at,

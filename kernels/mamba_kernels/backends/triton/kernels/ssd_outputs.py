@@ -16,7 +16,7 @@ from mamba_kernels.backends.triton.kernels.ssd_chunk import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["length", "rows", "paths", "heads", "per_group"])
 def chunk_outputs(
     x, dt, A, B, C, D, z, bias, order, cu_seqlens, entering, dout, out,
     x_at, dt_at, A_at, B_at, C_at, D_at, z_at, bias_at, order_at, dout_at, out_at,

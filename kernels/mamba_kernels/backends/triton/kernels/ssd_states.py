@@ -28,7 +28,7 @@ def _item(item, blocks, heads, paths):
     return block, head, path, item // blocks // heads // paths
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["length", "paths", "heads", "per_group"])
 def entering_states(
     x, dt, A, B, bias, initial, order, cu_seqlens, entering, last,
     x_at, dt_at, A_at, B_at, bias_at, initial_at, order_at,
@@ -80,7 +80,7 @@ def entering_states(
         tl.store(to + inside, state, mask=there)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["length", "paths", "heads", "per_group"])
 def leaving_gradients(
     dout, dlast, z, dt, A, C, bias, order, cu_seqlens, leaving, dinitial,
     dout_at, dlast_at, z_at, dt_at, A_at, C_at, bias_at, order_at,

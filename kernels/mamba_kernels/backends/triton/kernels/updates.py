@@ -11,7 +11,7 @@ import triton.language as tl
 from mamba_kernels.backends.triton.kernels.elementwise import exp, silu, softplus
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "channels", "inner", "B_share", "C_share"])
 def state_update(
     state, x, dt, A, B, C, D, z, bias, indices, out,
     state_at, x_at, dt_at, A_at, B_at, C_at, D_at, z_at, bias_at, out_at,
@@ -68,7 +68,7 @@ def state_update(
     tl.store(to, y.to(out.dtype.element_ty), mask=live)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["steps", "kept", "channels"])
 def convolution_update(
     x, state, weight, bias, out, x_at, state_at, weight_at, bias_at, out_at,
     steps, kept, channels,
