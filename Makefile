@@ -1,12 +1,15 @@
 # make demo   two voices separated by the trained model      make test   everything CI runs
 # make lint   ruff and mypy      make bench   speeds here    make dist   wheels, tried where no checkout is
+# make docs   the site, in site/
 PYTHON  ?= python3
 PY      := .venv/bin/python
 PLUGINS := $(sort $(dir $(wildcard plugins/*/pyproject.toml)))
 STAMP   := .venv/.installed
-EDITABLE := -e '.[train,dev]' $(foreach p,$(PLUGINS),-e $(patsubst %/,%,$(p)))
+NATIVE  := ./kernels/native
+INSTALL := $(if $(shell command -v uv),uv pip install --python $(PY),$(PY) -m pip install --disable-pip-version-check)
+EDITABLE := $(NATIVE) -e '.[train,dev]' $(foreach p,$(PLUGINS),-e $(patsubst %/,%,$(p)))
 
-.PHONY: demo test lint bench dist clean
+.PHONY: demo test lint bench docs dist clean
 demo: $(STAMP)
 	$(PY) examples/separate_two_voices.py --out demo_output
 
@@ -22,17 +25,22 @@ lint: $(STAMP)
 bench: $(STAMP)
 	.venv/bin/mamba-core bench
 
+docs: $(STAMP)
+	@$(PY) -c "import material, mkdocstrings_handlers.python" 2>/dev/null || $(INSTALL) -e '.[docs]'
+	$(PY) -m mkdocs build --strict
+
 dist: $(STAMP)
 	$(PY) scripts/dist.py
 
 # The stamp is written last: an interrupted installation is taken up again.
-$(STAMP): pyproject.toml $(wildcard plugins/*/pyproject.toml)
+$(STAMP): pyproject.toml $(wildcard plugins/*/pyproject.toml) \
+          $(wildcard $(addprefix $(NATIVE)/,pyproject.toml CMakeLists.txt src/* mamba_kernels_native/*.py))
 	@if command -v uv >/dev/null; then \
-	  { test -x $(PY) || uv venv --python 3.11 .venv; } && uv pip install --python $(PY) $(EDITABLE); \
+	  test -x $(PY) || uv venv --python 3.11 .venv; \
 	else \
-	  { test -x $(PY) && $(PY) -m pip --version >/dev/null || $(PYTHON) -m venv --clear .venv; } \
-	    && $(PY) -m pip install --disable-pip-version-check $(EDITABLE); \
+	  test -x $(PY) && $(PY) -m pip --version >/dev/null || $(PYTHON) -m venv --clear .venv; \
 	fi
+	@$(INSTALL) $(EDITABLE)
 	@touch $@
 
 clean:

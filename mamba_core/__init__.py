@@ -21,7 +21,7 @@ _LAZY = {
     "evaluate": "mamba_core.training:evaluate",
     "from_pretrained": "mamba_core.pretrained:from_pretrained",
     "mixers": "mamba_core.mixers",
-    "ops": "mamba_kernels.ops",
+    "ops": "mamba_core.kernel_backends:ops",
     "predict": "mamba_core.training:predict",
     "registry": "mamba_core.registry",
     "save_pretrained": "mamba_core.pretrained:save_pretrained",

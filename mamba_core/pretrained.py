@@ -21,7 +21,12 @@ from torch import Tensor, nn
 from mamba_core._version import __version__
 from mamba_core.atomic import new_folder
 from mamba_registry.configs import make_config
-from mamba_registry.errors import ConfigError, TaskNotFoundError, WeightsError
+from mamba_registry.errors import (
+    ConfigError,
+    TaskNotFoundError,
+    TaskSpecError,
+    WeightsError,
+)
 from mamba_registry.ids import parse_id
 from mamba_registry.lookup import find_task, install_line
 from mamba_registry.specs import TaskRecord, TaskSpec
@@ -167,7 +172,9 @@ def from_pretrained(
     :raises ConfigError: for config fields that the installed plugin does not have.
     """
     from mamba_core import registry
+    from mamba_core.device import choose_device
 
+    device = choose_device(str(device))
     path = model_folder(folder)
     described = read_config(path)
     spec = _task(described, path)
@@ -180,6 +187,27 @@ def from_pretrained(
     record: Any = model.task
     model.task = dataclasses.replace(record, weights=str(path))
     return model.to(device=device, dtype=dtype).eval()
+
+
+def saved_spec(folder: Path | str) -> TaskSpec:
+    """Return the record of the task whose model a folder holds.
+
+    :param folder: as for :func:`from_pretrained`, which raises the same for it.
+    """
+    path = model_folder(folder)
+    return _task(read_config(path), path)
+
+
+def names_folder(target: Path | str) -> bool:
+    """Say whether a target, a task id or a folder, is a folder.
+
+    A folder that happens to be called like a task, and holds no model, is the task.
+    """
+    path = Path(target)
+    if not path.is_dir():
+        return False
+    bare = isinstance(target, str) and not set(target) & set("/\\.~")
+    return not bare or (path / CONFIG).exists() or (path / "best").is_dir()
 
 
 def model_folder(folder: Path | str) -> Path:
@@ -205,6 +233,10 @@ def read_config(folder: Path) -> dict[str, Any]:
         ) from None
     except ValueError as error:
         raise WeightsError(f"{path} is no JSON: {error}") from error
+    if isinstance(described, dict) and "train" in described and "format" not in described:
+        raise WeightsError(
+            f"{folder} holds a training without a model yet: train on until its first validation"
+        )
     if not isinstance(described, dict) or type(described.get("format")) is not int:
         raise WeightsError(f"{path} has no format number: it was not written by mamba-core")
     if described["format"] > FORMAT:
@@ -232,6 +264,8 @@ def _task(described: Mapping[str, Any], path: Path) -> TaskSpec:
     line = install_line(f"'{name}=={version}'") if name and version else None
     try:
         return find_task(saved).spec
+    except TaskSpecError as error:
+        raise WeightsError(f"{path / CONFIG}: {error}") from error
     except TaskNotFoundError as error:
         bare = parse_id(saved).bare
         try:
@@ -286,7 +320,13 @@ def load_weights(
             f"{path} is damaged or no safetensors file ({error}): fetch or save it again"
         ) from error
     except RuntimeError as error:
-        raise WeightsError(f"{path} does not fit {type(model).__name__}: {error}") from error
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        wrong = [line for line in lines if "size mismatch" in line] or lines
+        more = f"; {len(wrong) - 2} more" if len(wrong) > 2 else ""
+        raise WeightsError(
+            f"{path} does not fit {type(model).__name__}: {'; '.join(wrong[:2])}{more}. "
+            "The config and the file are not of one model."
+        ) from error
     _report(path, sorted(missing), sorted(unexpected), strict)
 
 

@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,9 +28,19 @@ from mamba_registry.errors import (
     TaskSpecError,
     WeightsError,
 )
+from mamba_registry.ids import parse_id
 from mamba_registry.lookup import find_mixer, find_scan_order, find_task
 from mamba_registry.refs import resolve
-from mamba_registry.specs import MixerSpec, PluginInfo, ScanOrderSpec, TaskRecord, TaskSpec
+from mamba_registry.specs import (
+    Continuity,
+    Cover,
+    MixerSpec,
+    PluginInfo,
+    ScanOrderSpec,
+    TaskRecord,
+    TaskSpec,
+    WeightsSpec,
+)
 from mamba_registry.tasks import TaskList
 
 if TYPE_CHECKING:
@@ -120,51 +132,86 @@ def build(
     :param preset: a named set of config fields; None is the task's default.
     :param config: a complete config, in place of preset and fields.
     :param weights: name of the task's weights, ``"default"``, or the path of a saved folder or
-        safetensors file. Named weights bring their preset with them.
+        safetensors file. Named weights bring their preset with them, a folder its config; a file
+        holds tensors only, so preset and fields say the shapes.
     :param pretrained: the same as ``weights="default"``.
     :param fields: config fields to change.
     :returns: the model, with ``model.task`` saying what it is. Fresh models are in training
         mode, trained ones in eval mode.
-    :raises ConfigError: for fields that contradict the weights.
+    :raises ConfigError: for unknown fields, values out of range, fields that contradict the
+        weights.
+    :raises DependencyMissingError: for a library that is missing or broken.
+    :raises TaskSpecError: for a builder that does not return a module.
     :raises WeightsError: for weights that do not exist or cannot be had.
     """
     if pretrained and weights is not None:
         raise ConfigError(f"pretrained=True is weights='default'; weights={weights!r} is given too")
     wanted = "default" if pretrained else weights
     named = _named_weights(task_id, wanted)
+    path = None if wanted is None or named is not None else Path(wanted)
+    if path is not None and not path.is_file():
+        return _from_folder(task_id, path, bool(preset is not None or config or fields))
     spec, chosen, record = tasks.choose(
         task_id, preset=preset, config=config, weights=named, fields=fields
     )
-    if wanted is not None and named is None:
-        return _from_path(spec, Path(wanted), preset is not None or config is not None, fields)
-    model = tasks.load_ref(spec, "builder")(chosen)
-    model.task = record
-    if named is not None:
+    model = _construct(spec, chosen)
+    if path is not None:
+        record = dataclasses.replace(record, weights=str(path))
+    model.task = record  # type: ignore[assignment]
+    if named is not None or path is not None:
         from mamba_core.pretrained import load_weights
-        from mamba_registry.weights import resolve_weights
 
-        convert = resolve(named.converter) if named.converter else None
-        load_weights(model, resolve_weights(named), convert=convert)
+        convert = resolve(named.converter) if named is not None and named.converter else None
+        load_weights(model, path or _fetched(named), convert=convert)  # type: ignore[arg-type]
         model.eval()
     return model
 
 
-def _named_weights(task_id: str, weights: str | Path | None) -> Any:
-    """The record of named weights; None for no weights and for a path."""
-    if weights is None or isinstance(weights, Path) or Path(weights).exists():
-        return None
-    return tasks.find_weights(find_task(task_id).spec, weights)
+def _construct(spec: TaskSpec, config: Any) -> nn.Module:
+    from torch import nn
 
-
-def _from_path(spec: TaskSpec, path: Path, shaped: bool, fields: dict[str, Any]) -> nn.Module:
-    from mamba_core.pretrained import from_pretrained
-
-    if shaped or fields:
-        raise ConfigError(f"{path} brings its own config: leave preset, config and fields out")
-    model = from_pretrained(path)
-    if model.task.id != spec.id:
-        raise ConfigError(f"{path} holds a model of '{model.task.full_id}', not '{spec.full_id}'")
+    model = tasks.load_ref(spec, "builder")(config)
+    if not isinstance(model, nn.Module):
+        raise TaskSpecError(
+            f"the builder of '{spec.full_id}' returned {model!r}: expected a torch.nn.Module"
+        )
     return model
+
+
+def _named_weights(task_id: str, weights: str | Path | None) -> WeightsSpec | None:
+    """The record of named weights, None for no weights and for a path; a name comes first."""
+    if weights is None or isinstance(weights, Path):
+        return None
+    spec = find_task(task_id).spec
+    names = {"default", *(known.name for known in spec.weights)}
+    if weights not in names and Path(weights).exists():
+        return None
+    return tasks.find_weights(spec, weights)
+
+
+def _fetched(weights: WeightsSpec) -> Path:
+    """The file of named weights; downloads show how far they are on a terminal."""
+    from mamba_registry.weights import resolve_weights
+
+    def show(done: int, total: int | None) -> None:
+        of = f" of {total / 1e6:.1f}" if total else ""
+        end = "\n" if done == total else ""
+        text = f"\rFetching weights '{weights.name}': {done / 1e6:.1f}{of} MB"
+        print(text, end=end, file=sys.stderr, flush=True)
+
+    return resolve_weights(weights, show if sys.stderr.isatty() else None)
+
+
+def _from_folder(task_id: str, path: Path, shaped: bool) -> nn.Module:
+    from mamba_core.pretrained import from_pretrained, saved_spec
+
+    if shaped:
+        raise ConfigError(f"{path} brings its own config: leave preset, config and fields out")
+    spec, held = find_task(task_id).spec, saved_spec(path)
+    other_version = parse_id(task_id).version is not None and held.version != spec.version
+    if held.id != spec.id or other_version:
+        raise ConfigError(f"{path} holds a model of '{held.full_id}', not '{spec.full_id}'")
+    return from_pretrained(path)
 
 
 def predictor(
@@ -191,25 +238,13 @@ def predictor(
             f"weights=None gives an untrained '{spec.full_id}', whose output is noise: "
             "name weights or a folder, or pass allow_untrained=True"
         )
+    from mamba_core.device import choose_device
+
     settings = tasks.role_config(spec, "predict_config", fields)
     make = tasks.load_ref(spec, "predictor")
+    chosen = choose_device(device)
     model = build(task_id, preset=preset, weights=weights)
-    chosen = _device(device)
     return make(model.to(chosen).eval(), settings, spec=spec, device=chosen)
-
-
-def _device(name: str | None) -> torch.device:
-    import torch
-
-    if name in (None, "auto"):
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)  # type: ignore[arg-type]
-    except RuntimeError as error:
-        raise ConfigError(f"device {name!r}: {str(error).splitlines()[0]}") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device {name!r}: torch sees no CUDA GPU here; use device='cpu'")
-    return device
 
 
 def example(
@@ -227,17 +262,21 @@ def example(
     """
     import torch
 
+    from mamba_core.device import choose_device
+
     found = spec(task_id)
+    place = choose_device(device)
     chosen = config(task_id, preset=preset, **fields)
     generator = torch.Generator().manual_seed(seed)
     make = tasks.load_ref(found, "example")
-    return make(chosen, batch_size=batch_size, generator=generator, device=torch.device(device))
+    return make(chosen, batch_size=batch_size, generator=generator, device=place)
 
 
 def register(record: Any, *, replace: bool = False) -> None:
     """Add a record (TaskSpec, MixerSpec, ScanOrderSpec, ...) for this process.
 
-    The same function or class again replaces quietly; another one needs ``replace=True``.
+    The same function or class again replaces quietly; another one under a name that is taken,
+    here or by an installed plugin, needs ``replace=True``.
     Worker processes that are spawned do not see it: put lasting records into a plugin.
     """
     catalog.register(record, replace=replace)
@@ -276,24 +315,54 @@ def register_scan_order(
     dims: int | None,
     summary: str = "",
     causal: bool = False,
+    continuity: Continuity = "jumps",
+    cover: Cover = "all",
     replace: bool = False,
 ) -> None:
     """Register a scan order for this process.
 
     :param order: a ``ShapeOrder`` ``(shape, *, device="cpu") -> (K, L)``, or a ``DataOrder``.
+        Further keyword arguments with defaults are its parameters: ``"name(3)"``.
     :param dims: dimensions of the grids it reads; None for any.
+    :param causal: it never reads a later time step before an earlier one.
+    :param continuity: the longest move of its paths.
+    :param cover: what its paths read together.
     """
-    record = ScanOrderSpec(name=name, dims=dims, order=order, summary=summary, causal=causal)
+    record = ScanOrderSpec(
+        name=name,
+        dims=dims,
+        order=order,
+        summary=summary,
+        causal=causal,
+        continuity=continuity,
+        cover=cover,
+    )
     register(record, replace=replace)
 
 
 def scan_order(
-    name: str, *, dims: int | None, summary: str = "", causal: bool = False
+    name: str,
+    *,
+    dims: int | None,
+    summary: str = "",
+    causal: bool = False,
+    continuity: Continuity = "jumps",
+    cover: Cover = "all",
+    replace: bool = False,
 ) -> Callable[[T], T]:
     """Decorate a function that makes an order; see :func:`register_scan_order`."""
 
     def decorate(order: T) -> T:
-        register_scan_order(name, order, dims=dims, summary=summary, causal=causal)
+        register_scan_order(
+            name,
+            order,
+            dims=dims,
+            summary=summary,
+            causal=causal,
+            continuity=continuity,
+            cover=cover,
+            replace=replace,
+        )
         return order
 
     return decorate
@@ -306,6 +375,7 @@ def mixer(
     causal: bool = True,
     streams: bool = False,
     packed: bool = False,
+    replace: bool = False,
 ) -> Callable[[T], T]:
     """Decorate a module class ``(d_model, **fields)`` that mixes ``(B, L, d_model)`` tokens.
 
@@ -314,13 +384,14 @@ def mixer(
     :param causal: no output depends on a later token.
     :param streams: it has ``init_state``, ``prefill`` and ``step``.
     :param packed: its forward takes ``cu_seqlens``.
+    :param replace: take a name that is taken, an installed plugin's or the core's too.
     """
 
     def decorate(build: T) -> T:
         record = MixerSpec(
             name=name, build=build, summary=summary, causal=causal, streams=streams, packed=packed
         )
-        register(record)
+        register(record, replace=replace)
         return build
 
     return decorate

@@ -37,7 +37,6 @@ TYPES = {
     torch.int64: "*i64",
     torch.int32: "*i32",
 }
-SPILLS: dict[tuple[str, str, str], int] = {}
 TOOLS = Path(triton.__file__).parent / "backends/nvidia/bin"
 
 
@@ -57,7 +56,7 @@ class Launch:
 @contextmanager
 def recorded(target: str) -> Iterator[list[Launch]]:
     """Launches inside are noted, not made, as they would be for a target."""
-    from mamba_kernels.backends.triton import ssd_call
+    from mamba_kernels.backends.triton import ssd, ssd_call
 
     launches: list[Launch] = []
 
@@ -66,13 +65,19 @@ def recorded(target: str) -> Iterator[list[Launch]]:
         arguments = dict(zip(self.arg_names, args, strict=False)) | given
         launches.append(Launch(self, arguments, options))
 
-    original, roomy = JITFunction.run, ssd_call.roomy
-    JITFunction.run = run
-    ssd_call.roomy = lambda: target == "sm_90"
+    replaced = [
+        (JITFunction, "run", run),
+        (ssd_call, "roomy", lambda: target == "sm_90"),
+        (ssd, "chunk_warps", lambda: 4 if target == "gfx942" else 8),
+    ]
+    originals = [getattr(owner, name) for owner, name, _ in replaced]
+    for owner, name, value in replaced:
+        setattr(owner, name, value)
     try:
         yield launches
     finally:
-        JITFunction.run, ssd_call.roomy = original, roomy
+        for (owner, name, _), value in zip(replaced, originals, strict=True):
+            setattr(owner, name, value)
 
 
 def _signature(launch: Launch, target: str) -> ASTSource:
@@ -279,11 +284,6 @@ CASES: dict[str, Callable[[], None]] = {
     "SSD fp32": lambda: ssd_case(torch.float32, z=False),
     "convolution bf16, packed": lambda: conv_case(torch.bfloat16, packed=True),
 }
-
-
-def allowed_spills(compiled: Compiled) -> int:
-    """Bytes (registers on AMD) of spills that the tests accept; not known how to avoid."""
-    return SPILLS.get((compiled.case, compiled.name, compiled.target), 0)
 
 
 def compile_case(case: str, target: str) -> list[Compiled]:

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from mamba_core.cli.device import check_device
 from mamba_core.cli.errors import CommandError
 from mamba_core.cli.extra import single
 from mamba_core.cli.output import print_json
@@ -31,9 +30,10 @@ def run(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check that a task keeps what every task promises; leaves with 1 if it does not."""
+    from mamba_core.device import choose_device
     from mamba_core.testing import check_task, write_golden_output
 
-    check_device(device)
+    choose_device(device)
     if write_golden is not None:
         print(f"Wrote {write_golden_output(target, write_golden, preset=preset)}")
         return

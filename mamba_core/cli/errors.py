@@ -6,6 +6,7 @@ import errno
 
 _OURS = ("mamba_core", "mamba_registry", "mamba_kernels")
 _WAYS_OUT = {
+    errno.ENOTDIR: "There is a file where a folder is needed: choose another one.",
     errno.EROFS: "Choose a folder that can be written (--out DIR, or MAMBA_CACHE=DIR for weights).",
     errno.EACCES: "Choose a folder you may write (--out DIR, or MAMBA_CACHE=DIR for weights).",
     errno.ENOSPC: "The disk is full: free some space or choose another disk with --out DIR.",

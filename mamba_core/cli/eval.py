@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mamba_core.cli.flags import role_app
-from mamba_core.cli.output import print_json, print_table
+from mamba_core.cli.output import print_json, print_table, terminal_progress
 
 
 def app(arguments: Sequence[str]) -> typer.Typer:
@@ -25,12 +25,23 @@ def run(
     ],
     fields: dict[str, dict[str, Any]],
     split: Annotated[str, typer.Option(help="Part of the data: train, val, test.")] = "test",
+    weights: Annotated[str, typer.Option(help="Which of the task's weights.")] = "default",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Items at once.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a trained model; `mamba-core eval TARGET --help` shows the data's flags."""
     import mamba_core
 
-    result = mamba_core.evaluate(target, split=split, data=fields.get("data", {}))
+    result = mamba_core.evaluate(
+        target,
+        split=split,
+        data=fields.get("data", {}),
+        weights=weights,
+        device=device,
+        batch_size=batch_size,
+        progress=terminal_progress(),
+    )
     if json:
         print_json(result)
     else:

@@ -71,6 +71,20 @@ def _leaves(
             if reference not in trail:
                 deeper = (*trail, reference) if reference else trail
                 yield from _leaves(_deref(part, shared), shared, (*path, name), {}, deeper)
+        variant = _default_variant(node, default)
+        if variant is not None and variant not in trail:
+            deeper = (*trail, variant)
+            inner = _deref({"$ref": variant}, shared)
+            yield from _leaves(inner, shared, (*path, name), default, deeper)
+
+
+def _default_variant(node: Mapping[str, Any], default: Any) -> str | None:
+    """The schema of a "one of several kinds" that the default is of: its fields get flags."""
+    choice = node.get("discriminator", {})
+    if not isinstance(default, Mapping) or "mapping" not in choice:
+        return None
+    reference: str | None = choice["mapping"].get(default.get(choice["propertyName"]))
+    return reference
 
 
 def _deref(node: Mapping[str, Any], shared: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -146,15 +146,16 @@ def role_app(
 ) -> typer.Typer:
     """Return the app of a command whose flags depend on its first word, a task or a folder.
 
+    Where the model's own fields may be set, it is built anew: a task is meant, never a folder.
+
     :param names: the roles whose fields become flags.
     :param switches: the command's own options that take no value.
     """
-    from mamba_core import registry
 
     target = find_target(arguments, switches)
     if target is None:
         return single(with_role_flags(command, []))
-    spec = registry.spec(target_task(target))
+    spec = _task_spec(target) if "model" in names else target_spec(target)
     roles = spec_roles(spec, [name for name in names if name != "model"])
     if "model" in names:
         roles.insert(0, model_role(spec, arguments))
@@ -189,20 +190,42 @@ def option_value(arguments: Sequence[str], option: str) -> str | None:
     return None
 
 
-def target_task(target: str) -> str:
-    """Return the task id a command's target stands for: itself, or a saved model's.
+def _task_spec(target: str) -> TaskSpec:
+    """The task of a command that builds a model anew."""
+    from mamba_core import registry
 
-    :raises CommandError: for a path without a saved model.
-    """
-    folder = Path(target)
-    if not folder.is_dir():
-        if target.startswith((".", "/", "~")):
-            raise CommandError(f"{target}: no such folder; give a task id or a saved model.")
-        return target
-    config = folder / "config.json"
     try:
-        return str(json.loads(config.read_text(encoding="utf-8"))["task"])
-    except FileNotFoundError:
-        raise CommandError(f"{target} holds no config.json: it is not a saved model.") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise CommandError(f"{config} is no saved model's description: {error!r}") from None
+        return registry.spec(target)
+    except (registry.TaskNotFoundError, registry.TaskSpecError):
+        if not Path(target).exists():
+            raise
+        raise CommandError(
+            f"{target} is no task but a path: give a task id. A training that stopped goes on "
+            f"with its task id, --out {target} and --resume."
+        ) from None
+
+
+def target_spec(target: str) -> TaskSpec:
+    """Return the record of the task a command's target stands for: its own, or a saved model's.
+
+    :raises CommandError: for a path without a folder.
+    :raises MambaRegistryError: for an unknown task, and for a folder that is no saved model.
+    """
+    from mamba_core import registry
+
+    if Path(target).is_dir():
+        from mamba_core.pretrained import names_folder, saved_spec
+
+        if names_folder(target):
+            return saved_spec(target)
+        try:
+            return registry.spec(target)
+        except (registry.TaskNotFoundError, registry.TaskSpecError):
+            return saved_spec(target)  # says what is wrong with the folder
+    if Path(target).is_file():
+        raise CommandError(
+            f"{target} is a file: give a saved model's folder, or a task id and --weights FILE."
+        )
+    if target.startswith((".", "/", "~")):
+        raise CommandError(f"{target}: no such folder; give a task id or a saved model.")
+    return registry.spec(target)

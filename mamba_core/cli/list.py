@@ -118,12 +118,13 @@ def _text(value: object) -> str:
 
 
 def _nothing(domain: str | None) -> str:
-
     from mamba_core import registry
+    from mamba_registry.suggest import suggest
 
     if domain is not None:
-        domains = ", ".join(sorted({offer.spec.domain for offer in _offers("tasks")}))
-        return f"No task of domain '{domain}'. Installed domains: {domains or 'none'}."
+        domains = sorted({offer.spec.domain for offer in _offers("tasks")})
+        known = ", ".join(domains) or "none"
+        return f"No task of domain '{domain}'.{suggest(domain, domains)} Installed: {known}."
     broken = [plugin for plugin in registry.plugins() if plugin.status != "ok"]
     if broken:
         names = ", ".join(plugin.name for plugin in broken)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,16 @@ def plain(value: Any) -> Any:
     if isinstance(value, Sequence | set | frozenset):
         return [plain(item) for item in value]
     return str(value)
+
+
+def terminal_progress() -> Callable[[str, int, int], None] | None:
+    """Return what shows ``(what, done, in all)`` on a terminal; None where nobody looks."""
+    return _show_progress if sys.stderr.isatty() else None
+
+
+def _show_progress(what: str, done: int, total: int) -> None:
+    end = "\n" if done >= total else ""
+    print(f"\r{what}: {done}/{total}", end=end, file=sys.stderr, flush=True)
 
 
 def count_text(count: int) -> str:

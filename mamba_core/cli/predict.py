@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from mamba_core.cli.device import check_device
 from mamba_core.cli.flags import role_app
-from mamba_core.cli.output import plain, print_json
+from mamba_core.cli.output import plain, print_json, terminal_progress
 
 
 def app(arguments: Sequence[str]) -> typer.Typer:
@@ -26,7 +24,7 @@ def run(
             metavar="TARGET", help="A task id for its weights, or a saved model's folder."
         ),
     ],
-    inputs: Annotated[list[Path], typer.Argument(metavar="FILES...", help="Files to read.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files to read.")],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     fields: dict[str, dict[str, Any]],
     weights: Annotated[str, typer.Option(help="Which of the task's weights.")] = "default",
@@ -38,22 +36,26 @@ def run(
 ) -> None:
     """Run a trained model on files; `mamba-core predict TARGET --help` shows its flags."""
     import mamba_core
+    from mamba_core.device import choose_device
 
+    choose_device(device)  # before a model is loaded for nothing
     rows = mamba_core.predict(
         target,
         inputs,
         out,
         weights=weights,
-        device=check_device(device),
+        device=device,
         overwrite=overwrite,
         predict=fields.get("predict", {}),
-        progress=_progress if sys.stderr.isatty() else None,
+        progress=terminal_progress(),
     )
     if json:
         print_json(rows)
-        return
-    for row in rows:
-        print("  ".join(f"{name}: {_short(value)}" for name, value in row.items()))
+    else:
+        for row in rows:
+            print("  ".join(f"{name}: {_short(value)}" for name, value in row.items()))
+    if any("error" in row for row in rows):  # a file that the others were not stopped by
+        raise typer.Exit(1)
 
 
 def _short(value: Any) -> str:
@@ -61,8 +63,3 @@ def _short(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_short, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _progress(name: str, done: int, total: int) -> None:
-    end = "\n" if done >= total else ""
-    print(f"\r{name}: {done}/{total}", end=end, file=sys.stderr, flush=True)

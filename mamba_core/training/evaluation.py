@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mamba_core.pretrained import model_folder
+from mamba_core.device import choose_device
+from mamba_core.pretrained import model_folder, names_folder
 from mamba_core.training import records
 from mamba_core.training.config import TrainConfig
 from mamba_core.training.data import eval_batches, eval_loader
@@ -46,6 +47,7 @@ def evaluate(
     device: str | None = None,
     batch_size: int = 1,
     seed: int = 0,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> EvalResult:
     """Measure a trained model.
 
@@ -57,7 +59,9 @@ def evaluate(
     :param device: ``cpu``, ``cuda``, ...; None takes a GPU when there is one.
     :param batch_size: items at once; 1 also suits items of unequal length.
     :param seed: of the data.
+    :param progress: called with ``(split, items done, in all)``.
     :raises DependencyMissingError: without the extra ``[train]``.
+    :raises ConfigError: for a device that is not here, and for fields of the data.
     :raises TrainingError: for a split that does not exist or is empty, or memory that ran out.
     """
     require_extra("torchmetrics")
@@ -67,8 +71,8 @@ def evaluate(
         raise TrainingError(
             f"split = {split!r}.{suggest(split, SPLITS)} Splits: {', '.join(SPLITS)}."
         )
-    model, spec, fields = load_target(target, weights)
     place = choose_device(device)
+    model, spec, fields = load_target(target, weights)
     settings = role_config(spec, "data_config", merge(fields, data or {}))
     source = load_ref(spec, "data")(settings, model.task.config)
     part = getattr(source, split)(seed=seed)
@@ -80,9 +84,11 @@ def evaluate(
     model.to(place).eval()
     try:
         with torch.inference_mode():
-            for batch in eval_loader(part, batches, workers=0):
+            for done, batch in enumerate(eval_loader(part, batches, workers=0), 1):
                 batch = {name: value.to(place) for name, value in batch.items()}
                 meter.update(model(**{name: batch[name] for name in spec.inputs}), batch)
+                if progress is not None:
+                    progress(split, min(done * batch_size, len(part)), len(part))
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             raise memory_advice(error, TrainConfig(batch_size=batch_size)) from error
@@ -95,24 +101,8 @@ def load_target(target: str | Path, weights: str) -> tuple[Any, Any, dict[str, A
     from mamba_core import from_pretrained, registry
 
     folder = Path(target)
-    if not folder.is_dir():
+    if not names_folder(target):
         return registry.build(str(target), weights=weights), registry.spec(str(target)), {}
     model: Any = from_pretrained(model_folder(folder))
     run = records.read_run(folder) or {}
     return model, registry.spec(model.task.full_id), run.get("data") or {}
-
-
-def choose_device(name: str | None) -> torch.device:
-    """Return the device of a name; None is a GPU when there is one.
-
-    :raises TrainingError: for a name torch does not know, or a GPU where there is none.
-    """
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise TrainingError(f"device = {name!r}: {str(error).splitlines()[0]}") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise TrainingError(f"device = {name!r}, but torch sees no GPU here: use device='cpu'")
-    return device

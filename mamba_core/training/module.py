@@ -27,6 +27,7 @@ from mamba_core.training.data import (
 from mamba_core.training.errors import TrainingError
 from mamba_core.training.metrics import Meter
 from mamba_core.training.optim import lr_share, make_optimizer, update_average
+from mamba_core.training.records import LAST
 from mamba_registry.specs import TaskSpec
 from mamba_registry.tasks import load_ref
 
@@ -133,13 +134,15 @@ class TrainingModule(pl.LightningModule):
         save_file({n: value.cpu().contiguous() for n, value in batch.items()}, path)
         bad = [n for n, value in batch.items() if not torch.isfinite(value).all()]
         why = (
-            f"the data is at fault: {', '.join(bad)} holds NaN or infinity"
+            f"The data is at fault: {', '.join(bad)} holds NaN or infinity"
             if bad
-            else "the data is finite: try a lower lr, more warmup_steps, or a smaller clip"
+            else "The data is finite: try a lower lr, more warmup_steps, or a smaller clip"
         )
+        saved = (self.folder / LAST).exists()
+        last = "the last checkpoint was made before this step" if saved else "no checkpoint yet"
         return TrainingError(
             f"The loss is {loss.item()} at step {self.global_step}. {why}.\n"
-            f"The batch is saved as {path}; the last checkpoint was made before this step."
+            f"The batch is saved as {path}; {last}."
         )
 
     def configure_optimizers(self) -> Any:

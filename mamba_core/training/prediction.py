@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mamba_core.pretrained import model_folder, read_config
+from mamba_core.pretrained import model_folder, names_folder, saved_spec
 
 
 def predict(
@@ -38,9 +38,9 @@ def predict(
 
     source: str | Path = weights
     task = str(target)
-    if Path(target).is_dir():
+    if names_folder(target):
         source = model_folder(target)
-        task = read_config(source)["task"]
+        task = saved_spec(source).full_id
     predictor = registry.predictor(task, weights=source, device=device, **(predict or {}))
     files = [Path(path) for path in inputs]
     return predictor.run(files, Path(out), overwrite=overwrite, progress=progress)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,17 @@ def prepare_folder(folder: Path, described: Mapping[str, Any], *, resume: bool) 
     with new_file(folder / CONFIG) as path:
         path.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     return checkpoint if resume and checkpoint.exists() else None
+
+
+def remove_start(folder: Path) -> None:
+    """Remove what a run wrote before its first checkpoint, so that another may use the folder."""
+    if (folder / LAST).exists() or (folder / BEST).exists():
+        return
+    (folder / CONFIG).unlink(missing_ok=True)
+    (folder / METRICS).unlink(missing_ok=True)
+    shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+    with contextlib.suppress(OSError):  # something of the user's is in it
+        folder.rmdir()
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:

@@ -116,6 +116,8 @@ def train(
         return _fit(built, spec, config, splits, folder, checkpoint, devices)
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
+            if is_first_process():
+                records.remove_start(folder)
             raise memory_advice(error, config) from error
         raise
 

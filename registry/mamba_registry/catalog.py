@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from mamba_registry.errors import MambaRegistryError, TaskSpecError
 from mamba_registry.hookspecs import GROUP
 from mamba_registry.loading import KINDS, Records, busy, load
 from mamba_registry.policy import Policy
-from mamba_registry.specs import PluginInfo, ScanOrderSpec, TaskSpec
+from mamba_registry.specs import PluginInfo, record_name
 
 SESSION = PluginInfo(
     name="session", module="(registered at run time)", distribution=None, version=None, status="ok"
@@ -38,9 +39,11 @@ class Snapshot:
 
 _builtins: tuple[str, ...] = ()
 _snapshot: Snapshot | None = None
-_session: dict[tuple[str, object], Offer] = {}
+_session: dict[tuple[str, str], Offer] = {}
 _publish = threading.Lock()
 _no_plugins = False
+_generation = 0
+"""Counts how often the catalogue was forgotten: a search begun before that is out of date."""
 
 
 def add_builtin(module: str) -> None:
@@ -48,20 +51,42 @@ def add_builtin(module: str) -> None:
     global _builtins
     if module not in _builtins:
         _builtins = (*_builtins, module)
-        refresh()
+        _forget()
 
 
 def refresh() -> None:
-    """Forget what was found, so that the next use looks again (after ``pip install``)."""
-    global _snapshot
-    _snapshot = None
+    """Forget what was found, so that the next use looks again (after ``pip install``).
+
+    Modules that were imported stay as they are: a plugin that was upgraded needs a new process.
+    """
+    import importlib
+
+    _refuse_while_importing()
+    importlib.invalidate_caches()  # or a package installed a moment ago is not seen
+    _forget()
+
+
+def _forget() -> None:
+    global _snapshot, _generation
+    with _publish:
+        _generation += 1
+        _snapshot = None
+
+
+def _refuse_while_importing() -> None:
+    importing = busy()
+    if importing is not None:
+        raise MambaRegistryError(
+            f"the registry was used while the plugin '{importing}' was being imported; "
+            "move that call into a function, and return records from the plugin's hooks"
+        )
 
 
 def disable_plugins() -> None:
     """Load the built-in records only, from now on (``mamba-core --no-plugins``)."""
     global _no_plugins
     _no_plugins = True
-    refresh()
+    _forget()
 
 
 def snapshot() -> Snapshot:
@@ -72,26 +97,26 @@ def snapshot() -> Snapshot:
     is published and everybody gets that one.
     """
     global _snapshot
-    found = _snapshot
-    if found is not None:
-        return found
-    importing = busy()
-    if importing is not None:
-        raise MambaRegistryError(
-            f"the registry was used while the plugin '{importing}' was being imported; "
-            "move that call into a function"
-        )
-    fresh = _discover()
-    with _publish:
-        if _snapshot is None:
-            _snapshot = fresh
-        return _snapshot
+    while True:
+        found, generation = _snapshot, _generation
+        if found is not None:
+            return found
+        _refuse_while_importing()
+        fresh = _discover()
+        with _publish:
+            if _snapshot is None and _generation == generation:
+                _snapshot = fresh
 
 
 def offers(kind: str) -> tuple[Offer, ...]:
     """Return all records of one kind, run-time ones last."""
     registered = tuple(offer for (k, _), offer in _session.items() if k == kind)
     return snapshot().offers.get(kind, ()) + registered
+
+
+def state() -> tuple[object, object]:
+    """Return what stays the same object as long as no record comes or goes; for caches."""
+    return snapshot(), _session
 
 
 def plugins() -> tuple[PluginInfo, ...]:
@@ -103,20 +128,27 @@ def register(spec: Any, *, replace: bool = False) -> None:
     """Add a record at run time.
 
     Registering the same function or class again (a notebook cell run twice) replaces it
-    quietly; a different one under a taken name is an error unless ``replace``.
+    quietly; a different one under a name that is taken, here or by an installed plugin, is an
+    error unless ``replace``.
+
+    :raises TaskSpecError: for a taken name, or something that is no record.
     """
     global _session
     kind = next((name for name, wanted in KINDS.items() if isinstance(spec, wanted)), None)
     if kind is None:
         raise TaskSpecError(f"{spec!r} is not a record the registry knows")
-    key = (kind, _key(spec))
-    present = _session.get(key)
-    if present is not None and not replace and _origin(present.spec) != _origin(spec):
-        raise TaskSpecError(
-            f"{kind[:-1].replace('_', ' ')} '{_key(spec)}' is already registered from "
-            f"{_origin(present.spec)}; {_origin(spec)} needs another name, or replace=True"
-        )
+    key = (kind, record_name(spec))
+    installed = snapshot().offers.get(kind, ())
     with _publish:
+        present = [o for o in installed if record_name(o.spec) == key[1]]
+        present = [_session[key]] if key in _session else present
+        other = next((o for o in present if _origin(o.spec) != _origin(spec)), None)
+        if other is not None and not replace:
+            raise TaskSpecError(
+                f"{kind[:-1].replace('_', ' ')} '{key[1]}' exists already, from "
+                f"{_origin(other.spec)} ({other.plugin.origin}); {_origin(spec)} needs another "
+                "name, or replace=True"
+            )
         _session = {**_session, key: Offer(spec, SESSION)}
 
 
@@ -126,23 +158,23 @@ def isolated(*specs: Any) -> Iterator[None]:
 
     No entry point is read, and what the block registers is gone after it.
     """
-    global _snapshot, _session, _no_plugins
     before = (_snapshot, _session, _no_plugins)
-    _snapshot, _session, _no_plugins = None, {}, True
+    _set_state(None, {}, True)
     try:
         for spec in specs:
-            register(spec)
+            register(spec, replace=True)
         yield
     finally:
-        _snapshot, _session, _no_plugins = before
+        _set_state(*before)
 
 
-def _key(spec: Any) -> object:
-    if isinstance(spec, TaskSpec):
-        return spec.full_id
-    if isinstance(spec, ScanOrderSpec):
-        return spec.name if spec.dims is None else f"{spec.name} ({spec.dims}-d)"
-    return spec.name
+def _set_state(
+    snapshot: Snapshot | None, session: dict[tuple[str, str], Offer], no_plugins: bool
+) -> None:
+    global _snapshot, _session, _no_plugins, _generation
+    with _publish:
+        _generation += 1
+        _snapshot, _session, _no_plugins = snapshot, session, no_plugins
 
 
 def _origin(spec: Any) -> str:
@@ -159,10 +191,7 @@ def _discover() -> Snapshot:
     policy = Policy() if _no_plugins else Policy.from_environment()
     core = [(_unloaded(module, module), False) for module in _builtins]
     installed = [] if _no_plugins else _installed(policy)
-    policy.warn_about_unknown(
-        [plugin.name for plugin, _ in installed]
-        + [plugin.distribution for plugin, _ in installed if plugin.distribution]
-    )
+    policy.warn_about_unknown([plugin for plugin, _ in installed])
     infos: list[PluginInfo] = []
     found: dict[str, list[Offer]] = {kind: [] for kind in KINDS}
     for plugin, blocked in core + installed:
@@ -194,16 +223,18 @@ def _installed(policy: Policy) -> list[tuple[PluginInfo, bool]]:
             status="ok",
         )
         plugins.append(_judged(info, policy, policy.admits(entry.name)))
-    for module in policy.extra:
-        plugins.append(_judged(_unloaded(module, module), policy, True))
+    loaded = {info.module for info, blocked in plugins if not blocked}
+    for module in dict.fromkeys(policy.extra):
+        if module not in loaded:  # once is enough: twice would be a conflict with itself
+            plugins.append(_judged(_unloaded(module, module), policy, True))
     return plugins
 
 
 def _judged(info: PluginInfo, policy: Policy, admitted: bool) -> tuple[PluginInfo, bool]:
-    from dataclasses import replace
-
     if policy.refuses(info.name, info.distribution):
-        return replace(info, status="blocked", error="named in MAMBA_PLUGINS_BLOCK"), True
-    if not admitted:
-        return replace(info, status="blocked", error="not in MAMBA_PLUGINS_AUTOLOAD"), True
-    return info, False
+        why = "named in MAMBA_PLUGINS_BLOCK"
+    elif not admitted:
+        why = "not in MAMBA_PLUGINS_AUTOLOAD" if policy.autoload else "MAMBA_PLUGINS_AUTOLOAD=0"
+    else:
+        return info, False
+    return dataclasses.replace(info, status="blocked", error=why), True

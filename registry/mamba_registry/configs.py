@@ -10,60 +10,113 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mamba_registry.errors import ConfigError, TaskNotFoundError
-from mamba_registry.refs import resolve
+from mamba_registry.errors import ConfigError, TaskNotFoundError, TaskSpecError
 from mamba_registry.specs import TaskSpec
 from mamba_registry.suggest import suggest
 
+RULES = {
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be more than {gt}",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be less than {lt}",
+    "literal_error": "must be {expected}",
+}
+"""pydantic's error types in our words; others keep pydantic's."""
 
-def preset_fields(spec: TaskSpec, preset: str | None) -> dict[str, Any]:
-    """Return the config fields of a preset, the default one for None.
+
+def check_preset(spec: TaskSpec, preset: str | None) -> str:
+    """Return the name of a preset, of the default one for None.
 
     :raises TaskNotFoundError: for a preset the task does not have.
     """
-    name = preset or spec.default_preset
+    name = spec.default_preset if preset is None else preset
     if name not in spec.presets:
         raise TaskNotFoundError(
             f"Task '{spec.full_id}' has no preset '{name}'.{suggest(name, spec.presets)} "
             f"Presets: {', '.join(spec.presets)}."
         )
-    return dict(resolve(spec.preset_fields)[name])
+    return name
 
 
-def make_config(cls: type, fields: Mapping[str, Any]) -> Any:
+def preset_fields(spec: TaskSpec, presets: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return the config fields of a preset.
+
+    :param presets: what the record's ``preset_fields`` names.
+    :raises TaskSpecError: for a preset that is listed and not there.
+    """
+    if name not in presets:
+        raise TaskSpecError(f"task '{spec.full_id}': preset_fields has no preset '{name}'")
+    fields: Mapping[str, Any] = presets[name]
+    return fields
+
+
+def make_config(cls: type, fields: Mapping[str, Any], *, role: str | None = None) -> Any:
     """Call a config class.
 
+    :param role: ``model``, ``data``, ``train`` or ``predict``: the prefix of its flags.
     :raises ConfigError: with every wrong field's path, value, rule and, for an unknown name, the
         nearest known one.
     """
     try:
         return cls(**fields)
     except (TypeError, ValueError) as error:
-        raise config_error(error, cls.__name__, cls) from error
+        raise config_error(error, cls.__name__, cls, role) from error
 
 
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merge(
+    base: Mapping[str, Any], over: Mapping[str, Any], cls: type | None = None
+) -> dict[str, Any]:
     """Lay overrides over preset fields; nested mappings are merged, not replaced.
 
-    A mapping with a ``name`` of its own chooses another variant, so it replaces.
+    A mapping with a ``name`` of its own, or another ``kind``, chooses another variant, so it
+    replaces.
+
+    :param cls: the config class; where the preset is silent, a mapping is laid over its default.
     """
     merged = dict(base)
     for key, value in over.items():
-        old = merged.get(key)
-        nested = isinstance(old, Mapping) and isinstance(value, Mapping) and "name" not in value
-        merged[key] = merge(old, value) if nested else value  # type: ignore[arg-type]
+        old = merged[key] if key in merged else _default(cls, key)
+        if isinstance(value, Mapping) and not _is_variant(old, value):
+            inner = type(old) if dataclasses.is_dataclass(old) else None
+            merged[key] = merge(_as_mapping(old), value, inner)
+        else:
+            merged[key] = value
     return merged
 
 
-def config_error(error: Exception, title: str, cls: type | None = None) -> ConfigError:
+def _is_variant(old: Any, new: Mapping[str, Any]) -> bool:
+    return "name" in new or ("kind" in new and new["kind"] != _as_mapping(old).get("kind"))
+
+
+def _as_mapping(config: Any) -> Mapping[str, Any]:
+    """The fields of a config or mapping, one level deep; nothing of anything else."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    return config if isinstance(config, Mapping) else {}
+
+
+def _default(cls: type | None, name: str) -> Any:
+    """A field's default, None where it has none."""
+    for field in dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ():
+        if field.name == name and field.default_factory is not dataclasses.MISSING:
+            return field.default_factory()
+        if field.name == name:
+            return field.default
+    return None
+
+
+def config_error(
+    error: Exception, title: str, cls: type | None = None, role: str | None = None
+) -> ConfigError:
     """Turn what a config class raised into one readable message, a line per wrong field."""
     listed = getattr(error, "errors", None)
     if not callable(listed):
         return ConfigError(f"{title}: {error}")
-    return ConfigError("\n".join(_line(item, title, cls) for item in listed()))
+    lines = (_line(item, title, cls, role) for item in listed())
+    return ConfigError("\n".join(dict.fromkeys(lines)))
 
 
-def _line(item: Mapping[str, Any], title: str, cls: type | None) -> str:
+def _line(item: Mapping[str, Any], title: str, cls: type | None, role: str | None) -> str:
     path = [str(part) for part in item["loc"]]
     if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         names = field_names(_nested(cls, path[:-1]))
@@ -73,8 +126,14 @@ def _line(item: Mapping[str, Any], title: str, cls: type | None) -> str:
             f"Fields: {', '.join(names)}."
         )
     if item["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
-        return f"{'.'.join([title, *path])} is required."
-    rule = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        flag = f" (--{'.'.join([role, *path])} on the command line)" if role else ""
+        return f"{'.'.join([title, *path])} is required{flag}."
+    if item["type"] in RULES:
+        rule = RULES[item["type"]].format(**item["ctx"])
+    else:
+        rule = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if not path:  # the fields do not go together; the input would be all of them
+        return f"{title}: {rule}."
     return f"{'.'.join([title, *path])} = {item['input']!r}: {rule}."
 
 

@@ -10,7 +10,7 @@ from mamba_registry.errors import TaskSpecError
 _ID = re.compile(
     r"(?:(?P<namespace>[a-z0-9][a-z0-9-]*)/)?"
     r"(?P<name>[a-z0-9]+(?:-[a-z0-9]+)*)"
-    r"(?:@(?P<version>[1-9]\d*))?"
+    r"(?:@(?P<version>[1-9][0-9]{0,8}))?"
 )
 
 

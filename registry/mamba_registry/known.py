@@ -11,6 +11,7 @@ KNOWN_TASKS = {
     "graph-node": "mamba-graph",
     "ts-forecast": "mamba-timeseries",
     "rec-next": "mamba-recsys",
+    "language-lm": "mamba-language",
 }
 
 KNOWN_DOMAINS = {
@@ -19,6 +20,7 @@ KNOWN_DOMAINS = {
     "graph": "mamba-graph",
     "ts": "mamba-timeseries",
     "rec": "mamba-recsys",
+    "language": "mamba-language",
 }
 """First part of a bare id -> the distribution whose ids begin with it."""
 

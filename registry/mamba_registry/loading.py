@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import threading
 import time
 import traceback
@@ -22,7 +23,9 @@ from mamba_registry.specs import (
     PluginInfo,
     ScanOrderSpec,
     TaskSpec,
+    record_name,
 )
+from mamba_registry.suggest import suggest
 
 _loading = threading.local()
 
@@ -65,15 +68,17 @@ def load(plugin: PluginInfo, *, strict: bool = False) -> tuple[PluginInfo, Recor
     _loading.plugin = plugin.name
     try:
         module = importlib.import_module(plugin.module)
-        incompatible = _incompatible(plugin.name, module)
+        incompatible = _incompatible(module)
         if incompatible:
             if strict:
-                raise PluginLoadError(incompatible)
+                raise PluginLoadError(f"plugin '{plugin.name}' ({plugin.origin}) {incompatible}")
             return replace(plugin, status="incompatible", error=incompatible), Records()
         records = _ask(plugin.name, module)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
+        if strict and isinstance(error, PluginLoadError):
+            raise
         if strict:
             raise PluginLoadError(
                 f"plugin '{plugin.name}' ({plugin.origin}) did not load: {_line(error)}"
@@ -98,20 +103,17 @@ def _line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _incompatible(name: str, module: object) -> str | None:
+def _incompatible(module: object) -> str | None:
     """The previous major version stays accepted for one deprecation cycle; there is none yet."""
     asked = getattr(module, "__mamba_api__", (1, 0))
     try:
         major, minor = (int(part) for part in asked)
     except (TypeError, ValueError):
-        return f"plugin '{name}': __mamba_api__ = {asked!r} is not a pair (major, minor)"
+        return f"__mamba_api__ = {asked!r} is not a pair (major, minor)"
     ours = PLUGIN_API
     if major == ours[0] and minor <= ours[1]:
         return None
-    return (
-        f"plugin '{name}' needs plugin API {major}.{minor}, this mamba-core speaks "
-        f"{ours[0]}.{ours[1]}"
-    )
+    return f"needs plugin API {major}.{minor}, this mamba-core speaks {ours[0]}.{ours[1]}"
 
 
 def _ask(name: str, module: object) -> Records:
@@ -119,23 +121,44 @@ def _ask(name: str, module: object) -> Records:
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(MambaSpecs)
     manager.register(module, name=name)
-    try:
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        known = ", ".join(f"mamba_{kind}" for kind in KINDS)
-        raise MambaRegistryError(f"{error}; the hooks are {known}") from None
-    found = {
-        kind: tuple(_flat(kind, wanted, getattr(manager.hook, f"mamba_{kind}")()))
-        for kind, wanted in KINDS.items()
-    }
+    _check_hooks(module)
+    found = {}
+    for kind, wanted in KINDS.items():
+        caller = getattr(manager.hook, f"mamba_{kind}")
+        answers = caller()
+        if len(answers) < len(caller.get_hookimpls()):  # pluggy drops None, a forgotten return
+            answers = [None]
+        found[kind] = tuple(_flat(kind, wanted, answers))
     return Records(**found)
 
 
+def _check_hooks(module: object) -> None:
+    """Refuse what pluggy would pass over: a misspelt hook, and one that is not marked."""
+    known = [f"mamba_{kind}" for kind in KINDS]
+    for name, member in vars(module).items():
+        options = getattr(member, f"{PROJECT}_impl", None) if inspect.isroutine(member) else None
+        hook = (options or {}).get("specname") or name
+        if options and hook not in known and not options["optionalhook"]:
+            raise MambaRegistryError(
+                f"no hook is called '{hook}'.{suggest(hook, known)} Hooks: {', '.join(known)}"
+            )
+        if name in known and not options:
+            raise MambaRegistryError(f"{name} is no hook without @mamba_registry.hookimpl above it")
+
+
 def _flat(kind: str, wanted: type, answers: Iterable[Any]) -> Iterable[Any]:
+    """The records of one hook, checked; each name once."""
+    seen = set()
     for answer in answers:
         if isinstance(answer, str) or not isinstance(answer, Iterable):
-            raise TaskSpecError(f"mamba_{kind} must return several {wanted.__name__}: {answer!r}")
+            raise TaskSpecError(
+                f"mamba_{kind} returned {answer!r}: expected several {wanted.__name__}, as a list"
+            )
         for record in answer:
             if not isinstance(record, wanted):
                 raise TaskSpecError(f"mamba_{kind} returned {record!r}: not a {wanted.__name__}")
+            name = record_name(record)
+            if name in seen:
+                raise TaskSpecError(f"mamba_{kind} returned '{name}' twice")
+            seen.add(name)
             yield record

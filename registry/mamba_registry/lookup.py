@@ -13,12 +13,13 @@ from mamba_registry.errors import (
     ScanOrderError,
     TaskConflictError,
     TaskNotFoundError,
+    TaskSpecError,
 )
 from mamba_registry.ids import TaskId, parse_id
 from mamba_registry.known import KNOWN_TASKS, provider
 from mamba_registry.policy import normal
 from mamba_registry.specs import MixerSpec, PluginInfo, ScanOrderSpec, TaskSpec
-from mamba_registry.suggest import suggest
+from mamba_registry.suggest import closest, suggest
 
 
 def install_line(distribution: str) -> str:
@@ -31,11 +32,20 @@ def find_task(text: str) -> Offer:
 
     :raises TaskNotFoundError: with a suggestion, the install line and the failed plugins.
     :raises TaskConflictError: when two plugins offer it, or one offers another's name.
+    :raises TaskSpecError: for a text that is no id.
     """
-    wanted = parse_id(text)
-    named = [o for o in catalog.offers("tasks") if wanted.bare in (o.spec.id, *o.spec.aliases)]
+    wanted = _parse(text)
+    every = catalog.offers("tasks")
+    named = [offer for offer in every if offer.spec.id == wanted.bare]
+    if not named:  # an alias never stands before an id
+        named = [offer for offer in every if wanted.bare in offer.spec.aliases]
     if not named:
         raise TaskNotFoundError(_no_task(wanted))
+    ids = sorted({offer.spec.id for offer in named})
+    if len(ids) > 1:
+        raise TaskConflictError(
+            f"'{wanted.bare}' is an old name of {' and of '.join(ids)}: use one"
+        )
     versions = sorted({offer.spec.version for offer in named})
     version = wanted.version or _newest(named)
     found = [offer for offer in named if offer.spec.version == version]
@@ -44,10 +54,19 @@ def find_task(text: str) -> Offer:
         raise TaskNotFoundError(
             f"Task '{wanted.bare}' has no version {version}; installed: {have}."
         )
-    conflict = conflict_of(found)
+    conflict = conflict_of(found, wanted.bare)
     if conflict:
         raise TaskConflictError(conflict)
     return found[-1]
+
+
+def _parse(text: str) -> TaskId:
+    try:
+        return parse_id(text)
+    except TaskSpecError as error:
+        ids = {offer.spec.id for offer in catalog.offers("tasks")}
+        hint = suggest(str(text).replace("_", "-"), {*ids, *KNOWN_TASKS})
+        raise TaskSpecError(f"{error}.{hint}") from None
 
 
 def _newest(named: list[Offer]) -> int:
@@ -55,10 +74,11 @@ def _newest(named: list[Offer]) -> int:
     return max(current or [offer.spec.version for offer in named])
 
 
-def conflict_of(found: list[Offer]) -> str | None:
+def conflict_of(found: list[Offer], asked: str | None = None) -> str | None:
     """Say why a full id cannot be trusted, or None.
 
     :param found: every offer of one full id. A run-time registration stands in for a plugin's.
+    :param asked: the id or alias it was asked for by; None is its id.
     """
     spec: TaskSpec = found[0].spec
     installed = [offer.plugin for offer in found if offer.plugin is not catalog.SESSION]
@@ -70,28 +90,44 @@ def conflict_of(found: list[Offer]) -> str | None:
             f"Task '{spec.full_id}' is offered by {len(installed)} plugins: {names}.\n"
             f"Block all but one, e.g. MAMBA_PLUGINS_BLOCK={installed[-1].name}."
         )
-    owner = provider(spec.id)
+    name = asked or spec.id
+    owner = provider(name)
     own = installed[0].distribution
     if owner and own and normal(own) != owner:
         namespace = normal(own).split("-")[0]
         return (
-            f"Task '{spec.full_id}' is offered by {installed[0].origin}, but that name belongs to "
-            f"{owner}.\nIts author should use '{namespace}/{spec.id}'."
+            f"Task '{name}@{spec.version}' is offered by {installed[0].origin}, but that name "
+            f"belongs to {owner}.\nIts author should use '{namespace}/{name}'; until then, "
+            f"MAMBA_PLUGINS_BLOCK={installed[0].name} leaves it out."
         )
     return None
 
 
 def _no_task(wanted: TaskId) -> str:
-    installed = [offer.spec.id for offer in catalog.offers("tasks")]
+    """Suggestion, how to install it, and what failed that may have had it, in one message."""
+    installed = {offer.spec.id for offer in catalog.offers("tasks")}
     lines = [f"No task named '{wanted.bare}'."]
-    owner = provider(wanted.bare)
-    if wanted.bare in KNOWN_TASKS and owner:
-        lines.append(f"It comes with {owner}: {install_line(owner)}")
-    else:
-        lines[0] += suggest(wanted.bare, {*installed, *KNOWN_TASKS})
-    lines += _failures(owner if wanted.bare in KNOWN_TASKS else None)
+    known = wanted.bare if wanted.bare in KNOWN_TASKS else None
+    if known is None:
+        near = closest(wanted.bare, {*installed, *KNOWN_TASKS})
+        lines[0] += f" Did you mean '{near}'?" if near else ""
+        known = near if near not in installed else None
+    if known:
+        lines += _provider_line(known)
+    lines += _failures(KNOWN_TASKS[known] if known == wanted.bare else None)
     lines.append("See `mamba-core list` and `mamba-core doctor`.")
     return "\n".join(lines)
+
+
+def _provider_line(task: str) -> Iterable[str]:
+    """How to get a known task, unless its plugin is here and failed: then its cause is told."""
+    owner = KNOWN_TASKS[task]
+    here = [p for p in catalog.plugins() if normal(p.distribution or p.name) == owner]
+    if not here:
+        yield f"'{task}' comes with {owner}: {install_line(owner)}"
+    elif here[0].status == "ok":
+        line = install_line(f"--upgrade {owner}")
+        yield f"'{task}' is not in {here[0].origin}, perhaps in a newer one: {line}"
 
 
 def _failures(owner: str | None) -> Iterable[str]:
@@ -106,11 +142,11 @@ def _failures(owner: str | None) -> Iterable[str]:
 
 def failure_line(plugin: PluginInfo) -> str:
     """Say in one line why a plugin is not there."""
-    if plugin.status == "incompatible":
-        return f"Plugin '{plugin.name}' is incompatible: {plugin.error}"
-    if plugin.status == "blocked":
-        return f"Plugin '{plugin.name}' ({plugin.origin}) is blocked: {plugin.error}"
-    return f"Plugin '{plugin.name}' ({plugin.origin}) did not load: {plugin.error}"
+    what = {"incompatible": "is incompatible", "blocked": "is blocked"}
+    return (
+        f"Plugin '{plugin.name}' ({plugin.origin}) {what.get(plugin.status, 'did not load')}: "
+        f"{plugin.error}"
+    )
 
 
 def _one(found: list[Offer], what: str, error: type[Exception]) -> Any:
@@ -162,7 +198,14 @@ def _no_order(name: str, dims: int | None, named: list[Offer], every: tuple[Offe
     usable = sorted({o.spec.name for o in every if dims is None or o.spec.dims in (None, dims)})
     what = f"No scan order '{name}'" + (f" for {dims}-d inputs" if dims is not None else "")
     hint = f" It exists for {_dims(named)}." if named else suggest(name, usable)
-    return "\n".join([f"{what}.{hint} Available: {', '.join(usable) or 'none'}.", *_failures(None)])
+    return "\n".join([f"{what}.{hint} {_available(usable)}", *_failures(None)])
+
+
+def _available(orders: list[str]) -> str:
+    """The names, or where they are shown when they would hide the rest of the message."""
+    if len(orders) <= 12:
+        return f"Available: {', '.join(orders) or 'none'}."
+    return "`mamba-core scan-order list` shows them all."
 
 
 def _dims(named: list[Offer]) -> str:

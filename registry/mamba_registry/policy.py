@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from mamba_registry.specs import PluginInfo
 from mamba_registry.suggest import suggest
 
 _OFF = ("0", "false", "no", "off")
@@ -39,28 +40,34 @@ class Policy:
             autoload=not off,
             allow=None if off or on else frozenset(_names(text)),
             extra=_names(env.get("MAMBA_PLUGINS_EXTRA", "")),
-            block=frozenset(_names(env.get("MAMBA_PLUGINS_BLOCK", ""))),
+            block=frozenset(map(normal, _names(env.get("MAMBA_PLUGINS_BLOCK", "")))),
             strict=env.get("MAMBA_PLUGINS_STRICT", "0").strip().lower() not in (*_OFF, ""),
         )
 
     def refuses(self, name: str, distribution: str | None) -> bool:
         """Whether a plugin is blocked, by its own or its distribution's name."""
-        return bool(self.block & {name, normal(distribution or name)} or normal(name) in self.block)
+        return bool(self.block & {normal(name), normal(distribution or name)})
 
     def admits(self, entry_point: str) -> bool:
         """Whether an installed entry point is to be loaded."""
         return self.autoload and (self.allow is None or entry_point in self.allow)
 
-    def warn_about_unknown(self, names: Iterable[str]) -> None:
-        """Warn once about a blocked or allowed name that nothing installed has."""
-        known = set(names)
-        for variable, asked in (("BLOCK", self.block), ("AUTOLOAD", self.allow or frozenset())):
-            for name in sorted(asked - known):
-                warnings.warn(
-                    f"MAMBA_PLUGINS_{variable} names '{name}', which is no installed plugin."
-                    f"{suggest(name, known)}",
-                    stacklevel=2,
-                )
+    def warn_about_unknown(self, found: Iterable[PluginInfo]) -> None:
+        """Warn once about a blocked or allowed name that nothing found has.
+
+        ``AUTOLOAD`` knows names of entry points only, ``BLOCK`` those of distributions too.
+        """
+        found = list(found)
+        points = sorted(plugin.name for plugin in found)
+        every = [*points, *sorted(p.distribution for p in found if p.distribution)]
+        unknown = [("BLOCK", name, every) for name in self.block - {normal(k) for k in every}]
+        unknown += [("AUTOLOAD", name, points) for name in (self.allow or set()) - set(points)]
+        for variable, name, known in sorted(unknown):
+            warnings.warn(
+                f"MAMBA_PLUGINS_{variable} names '{name}', which is no installed plugin."
+                f"{suggest(name, known)}",
+                stacklevel=2,
+            )
 
 
 def normal(name: str) -> str:

@@ -5,8 +5,9 @@ Nothing here imports torch, and a record never imports what it names.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -16,6 +17,46 @@ from mamba_registry.refs import Ref, check_ref
 
 Continuity = Literal["unit", "king", "jumps"]
 """Largest move of a path: to a 4-neighbour, to an 8-neighbour, anywhere."""
+Cover = Literal["all", "partition", "padded"]
+"""What the paths of an order read: ``all``, every path each token once; ``partition``, all paths
+together each token once, shorter ones ending with -1; ``padded``, every path each token once, and
+empty slots (-1) between them."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]*")
+_PREFIXES = ("https://", "http://", "file://")
+
+
+def _check_name(name: Any, what: str) -> None:
+    """Refuse names that a command line or a composed name (``a+b:c``) could not hold."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise TaskSpecError(f"{what} {name!r}: a name has letters, digits and '-', '_', '.', '/'")
+
+
+def _check_resource(text: Any, where: str) -> None:
+    package, colon, inner = text.partition(":") if isinstance(text, str) else ("", "", "")
+    if not colon or not inner or not all(part.isidentifier() for part in package.split(".")):
+        raise TaskSpecError(f"{where} = {text!r}: expected 'package:path'")
+
+
+def _remake(cls: type, values: dict[str, Any]) -> Any:
+    return cls(**values)
+
+
+def _reduced(record: Any) -> tuple[Any, ...]:
+    """How a record is pickled: a frozen mapping cannot be."""
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    plain = {k: dict(v) if isinstance(v, MappingProxyType) else v for k, v in values.items()}
+    return _remake, (type(record), plain)
+
+
+def record_name(record: Any) -> str:
+    """Return what tells a record from others of its kind: a full id, or a name."""
+    if isinstance(record, TaskSpec):
+        return record.full_id
+    if isinstance(record, ScanOrderSpec) and record.dims is not None:
+        return f"{record.name} ({record.dims}-d)"
+    name: str = record.name
+    return name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,11 +84,33 @@ class WeightsSpec:
     def __post_init__(self) -> None:
         if (self.resource is None) == (self.url is None):
             raise TaskSpecError(f"weights '{self.name}': give exactly one of resource and url")
+        if self.resource is not None:
+            _check_resource(self.resource, f"weights '{self.name}': resource")
+        if self.url is not None and not self.url.startswith(_PREFIXES):
+            raise TaskSpecError(
+                f"weights '{self.name}': url = {self.url!r} must begin with one of "
+                f"{', '.join(_PREFIXES)}"
+            )
+        if self.converter is not None:
+            check_ref(self.converter, f"weights '{self.name}': converter")
         if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
             raise TaskSpecError(
                 f"weights '{self.name}': sha256 = {self.sha256!r} is not 64 hex digits"
             )
         object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
+
+    __reduce__ = _reduced
+
+
+_OPTIONAL_REFS = (
+    "data",
+    "data_config",
+    "loss",
+    "metrics",
+    "predictor",
+    "predict_config",
+    "train_config",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,8 +148,8 @@ class TaskSpec:
     outputs: Mapping[str, str] = field(default_factory=dict)
     presets: tuple[str, ...] = ("tiny",)
     """Must contain ``tiny``: under 2 M parameters, under 5 s on a CPU."""
-    preset_fields: Ref
-    """``"module:PRESETS"``, a dict from preset name to config fields."""
+    preset_fields: str | Mapping[str, Mapping[str, Any]]
+    """``"module:PRESETS"``, a dict from preset name to config fields; or that dict itself."""
     default_preset: str = "tiny"
     scan_orders: tuple[str, ...] = ()
     """Orders the task was tried with, the default first; empty when it has none."""
@@ -112,16 +175,31 @@ class TaskSpec:
             parse_id(alias)
         if self.version < 1:
             raise TaskSpecError(f"task '{self.id}': version = {self.version} must be at least 1")
+        for name in ("presets", "metric_names", "scan_orders", "weights", "requires", "aliases"):
+            if isinstance(getattr(self, name), str):
+                raise TaskSpecError(
+                    f"task '{self.id}': {name} = {getattr(self, name)!r} must be a tuple"
+                )
         self._check_presets()
         for name in ("config", "builder", "example"):
             check_ref(getattr(self, name), f"task '{self.id}': {name}")
-        for name in ("data", "data_config", "loss", "metrics", "predictor", "predict_config"):
+        for name in _OPTIONAL_REFS:
             if getattr(self, name) is not None:
                 check_ref(getattr(self, name), f"task '{self.id}': {name}")
+        if self.card is not None:
+            _check_resource(self.card, f"task '{self.id}': card")
         object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
         object.__setattr__(self, "outputs", MappingProxyType(dict(self.outputs)))
 
+    __reduce__ = _reduced
+
     def _check_presets(self) -> None:
+        if isinstance(self.preset_fields, Mapping):
+            missing = [name for name in self.presets if name not in self.preset_fields]
+            if missing:
+                raise TaskSpecError(f"task '{self.id}': preset_fields lacks {', '.join(missing)}")
+        else:
+            check_ref(self.preset_fields, f"task '{self.id}': preset_fields")
         if "tiny" not in self.presets:
             raise TaskSpecError(f"task '{self.id}': presets {self.presets} must contain 'tiny'")
         if self.default_preset not in self.presets:
@@ -162,6 +240,7 @@ class MixerSpec:
     """Takes ``cu_seqlens``."""
 
     def __post_init__(self) -> None:
+        _check_name(self.name, "mixer")
         check_ref(self.build, f"mixer '{self.name}': build")
 
 
@@ -178,10 +257,11 @@ class ScanOrderSpec:
     causal: bool = False
     """Reads tokens in the order they arrive, so that a model may stream."""
     continuity: Continuity = "jumps"
-    cover: bool = True
-    """Every path reads every token."""
+    cover: Cover = "all"
+    """What the paths read; tables of the other two kinds have -1 where there is no token."""
 
     def __post_init__(self) -> None:
+        _check_name(self.name, "scan order")
         if self.dims is not None and self.dims < 1:
             raise TaskSpecError(f"scan order '{self.name}': dims = {self.dims} must be at least 1")
         check_ref(self.order, f"scan order '{self.name}': order")
@@ -197,6 +277,7 @@ class KernelBackendSpec:
     summary: str = ""
 
     def __post_init__(self) -> None:
+        _check_name(self.name, "kernel backend")
         check_ref(self.load, f"kernel backend '{self.name}': load")
 
 
@@ -210,6 +291,7 @@ class CommandSpec:
     help: str = ""
 
     def __post_init__(self) -> None:
+        _check_name(self.name, "command")
         check_ref(self.run, f"command '{self.name}': run")
 
 

@@ -8,27 +8,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from mamba_registry import catalog
-from mamba_registry.configs import make_config, merge, preset_fields
-from mamba_registry.errors import ConfigError, DependencyMissingError, WeightsError
+from mamba_registry.configs import check_preset, make_config, merge, preset_fields
+from mamba_registry.errors import (
+    ConfigError,
+    DependencyMissingError,
+    WeightsError,
+)
 from mamba_registry.lookup import conflict_of, find_task, install_line
 from mamba_registry.refs import resolve
 from mamba_registry.specs import TaskRecord, TaskSpec, WeightsSpec
 from mamba_registry.suggest import suggest
-
-BROKEN_TEXTS = {
-    "torchvision::nms does not exist": "torchvision does not match this torch build (CPU-only)",
-    "libcudart": "torchaudio was built for CUDA and this torch was not",
-    "libtorch_cuda": "the library was built for CUDA and this torch was not",
-}
-"""Parts of import errors seen with mismatched builds, and what they mean."""
 
 
 class TaskList(tuple[TaskSpec, ...]):
     """The installed tasks; a tuple that prints as a table."""
 
     verbose = False
+    domain: str | None = None
 
     def __repr__(self) -> str:
+        if not self:
+            which = f"No task of domain '{self.domain}'" if self.domain else "No task"
+            return f"{which} is installed. See `mamba-core list` and `mamba-core plugins`."
         rows = [("task", "domain", "summary", "presets")]
         for spec in self:
             presets = ", ".join(spec.presets) if self.verbose else str(len(spec.presets))
@@ -53,7 +54,7 @@ def list_tasks(domain: str | None = None, *, verbose: bool = False) -> TaskList:
     by_id = {offer.spec.full_id: offer.spec for offer in catalog.offers("tasks")}
     chosen = [s for _, s in sorted(by_id.items()) if domain is None or s.domain == domain]
     tasks = TaskList(chosen)
-    tasks.verbose = verbose
+    tasks.verbose, tasks.domain = verbose, domain
     return tasks
 
 
@@ -65,8 +66,11 @@ def config(task_id: str, *, preset: str | None = None, fields: Mapping[str, Any]
 
 
 def _config(spec: TaskSpec, preset: str | None, fields: Mapping[str, Any]) -> Any:
+    name = check_preset(spec, preset)
+    presets = _import(spec, spec.preset_fields)
     cls = _import(spec, spec.config)
-    return make_config(cls, merge(preset_fields(spec, preset), fields))
+    own = merge(preset_fields(spec, presets, name), fields, cls)
+    return make_config(cls, own, role="model")
 
 
 def role_config(spec: TaskSpec, role: str, fields: Mapping[str, Any]) -> Any:
@@ -80,7 +84,8 @@ def role_config(spec: TaskSpec, role: str, fields: Mapping[str, Any]) -> Any:
         if fields:
             raise ConfigError(f"Task '{spec.full_id}' has no {role}, but fields were given")
         return None
-    return make_config(_import(spec, ref), fields)
+    cls = _import(spec, ref)
+    return make_config(cls, merge({}, fields, cls), role=role.removesuffix("_config"))
 
 
 def choose(
@@ -105,6 +110,7 @@ def choose(
     if weights is not None:
         preset = _preset_of(spec, weights, preset)
     if config is None:
+        preset = check_preset(spec, preset)
         config = _config(spec, preset, fields)
     else:
         cls = _import(spec, spec.config)
@@ -177,23 +183,17 @@ def require(spec: TaskSpec) -> None:
     :raises DependencyMissingError: with the real import error and the way out.
     """
     for name in spec.requires:
-        if importlib.util.find_spec(name) is None:
+        library = name.split(".")[0]
+        if importlib.util.find_spec(library) is None:
             raise DependencyMissingError(
-                f"Task '{spec.full_id}' needs {name}, which is not installed: {install_line(name)}"
+                f"Task '{spec.full_id}' needs {library}, which is not installed: "
+                f"{install_line(library)}"
             )
-        _import(spec, None, module=name)
+        _import(spec, name)
 
 
-def _import(spec: TaskSpec, ref: Any, module: str | None = None) -> Any:
-    try:
-        return importlib.import_module(module) if module else resolve(ref)
-    except (ImportError, OSError, RuntimeError) as error:
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        why = next((why for part, why in BROKEN_TEXTS.items() if part in str(error)), None)
-        lines = [f"Task '{spec.full_id}' cannot import {module or ref}: {text}"]
-        if why:
-            lines.append(f"{why}. See `mamba-core doctor`.")
-        raise DependencyMissingError("\n".join(lines)) from error
+def _import(spec: TaskSpec, ref: Any) -> Any:
+    return resolve(ref, what=f"Task '{spec.full_id}'")
 
 
 def load_ref(spec: TaskSpec, name: str) -> Any:

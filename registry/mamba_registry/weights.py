@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import http.client
 import os
 import urllib.error
+import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mamba_registry.errors import WeightsError
 from mamba_registry.specs import WeightsSpec
@@ -24,9 +27,9 @@ def cache_folder() -> Path:
     """Where downloads are kept: ``MAMBA_CACHE``, else ``~/.cache/mamba-core``."""
     named = os.environ.get("MAMBA_CACHE")
     if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "mamba-core"
+        return Path(named).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path("~").expanduser() / ".cache") / "mamba-core"
 
 
 def offline() -> bool:
@@ -45,16 +48,25 @@ def resolve_weights(spec: WeightsSpec, progress: Progress | None = None) -> Path
     if spec.resource is not None:
         return _resource(spec, spec.resource)
     assert spec.url is not None
-    path = cache_folder() / "weights" / spec.sha256[:16] / Path(spec.url).name
-    if path.exists() and sha256(path) == spec.sha256:
+    path = cached_path(spec)
+    damaged = path.exists()
+    if damaged and sha256(path) == spec.sha256:
         return path
     if offline():
+        what = "are damaged in the cache" if damaged else "are not in the cache"
         raise WeightsError(
-            f"weights '{spec.name}' are not in the cache ({path}) and the offline mode forbids "
-            f"fetching them: unset MAMBA_OFFLINE, or put the file of {spec.url} there"
+            f"weights '{spec.name}' {what} ({path}) and the offline mode forbids fetching them: "
+            f"unset MAMBA_OFFLINE, or put the file of {spec.url} there"
         )
-    _fetch(spec, spec.url, path, progress)
+    _fetch(spec, path, progress)
     return path
+
+
+def cached_path(spec: WeightsSpec) -> Path:
+    """Where the download of weights is kept, whether it is there or not."""
+    assert spec.url is not None
+    name = PurePosixPath(urllib.parse.urlsplit(spec.url).path).name or "weights"
+    return cache_folder() / "weights" / spec.sha256[:16] / name
 
 
 def sha256(path: Path) -> str:
@@ -68,7 +80,10 @@ def sha256(path: Path) -> str:
 
 def _resource(spec: WeightsSpec, resource: str) -> Path:
     package, _, inner = resource.partition(":")
-    path = Path(str(resources.files(package))) / inner
+    try:
+        path = Path(str(resources.files(package))) / inner
+    except ImportError as error:
+        raise WeightsError(f"weights '{spec.name}': {error}; reinstall {package}") from error
     if not path.is_file():
         raise WeightsError(f"weights '{spec.name}': {package} holds no file {inner}; reinstall it")
     _check(spec, path, "reinstall the package")
@@ -84,41 +99,104 @@ def _check(spec: WeightsSpec, path: Path, way_out: str) -> None:
         )
 
 
-def _fetch(spec: WeightsSpec, url: str, path: Path, progress: Progress | None) -> None:
+def _fetch(spec: WeightsSpec, path: Path, progress: Progress | None) -> None:
     """Download beside the target, continue what an earlier try left, check, then rename."""
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _download(spec, url, part, progress)
-    except urllib.error.URLError as error:
-        raise WeightsError(
-            f"weights '{spec.name}': {url} cannot be fetched ({error.reason}); what came so far "
-            "is kept and a new try continues it"
-        ) from error
+        with _locked(path.with_name(path.name + ".lock")):
+            if path.exists() and sha256(path) == spec.sha256:
+                return  # another process was quicker
+            _download(spec, part, progress)
+            try:
+                _check(spec, part, "try again")
+            except WeightsError:
+                part.unlink()
+                raise
+            part.replace(path)
     except OSError as error:
         raise WeightsError(
             f"weights '{spec.name}': {path.parent} cannot be written ({error}); "
             "set MAMBA_CACHE to a folder that can"
         ) from error
-    try:
-        _check(spec, part, "try again")
-    except WeightsError:
-        part.unlink()
-        raise
-    part.replace(path)
 
 
-def _download(spec: WeightsSpec, url: str, part: Path, progress: Progress | None) -> None:
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Let one process at a time download a file; the system frees the lock of one that dies."""
+    with path.open("w") as file:
+        try:
+            import fcntl
+        except ImportError:  # Windows: two processes at once may have to try again
+            pass
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _download(spec: WeightsSpec, part: Path, progress: Progress | None) -> None:
+    """Append to ``part`` what it lacks.
+
+    :raises WeightsError: for a network or server that fails; ``part`` keeps what came.
+    :raises OSError: when ``part`` cannot be written.
+    """
     have = part.stat().st_size if part.exists() else 0
     if spec.size is not None and have >= spec.size:
         return
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
-        if have and response.status != 206:  # the server began again
-            have = 0
+    try:
+        response = _open(spec, have)
+    except urllib.error.HTTPError as error:
+        if have and error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return  # nothing lies behind what is here: it is whole, or the hash will tell
+        raise _unreachable(spec, f"the server says {error.code} {error.reason}") from error
+    with response:
+        if have and not _continues(response, have):
+            have = 0  # the server began again
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length else spec.size
         with part.open("ab" if have else "wb") as file:
-            while block := response.read(_BLOCK):
+            while block := _read(spec, response):
                 file.write(block)
                 have += len(block)
                 if progress:
-                    progress(have, spec.size)
+                    progress(have, total)
+    if total is not None and have < total:
+        raise _unreachable(spec, f"the connection broke off after {have} of {total} bytes")
+
+
+def _continues(response: http.client.HTTPResponse, have: int) -> bool:
+    """Whether an answer begins where ours ends; servers may ignore the wish for a part."""
+    start = (response.headers.get("Content-Range") or "").removeprefix("bytes ").split("-")[0]
+    return response.status == http.client.PARTIAL_CONTENT and start == str(have)
+
+
+def _open(spec: WeightsSpec, have: int) -> http.client.HTTPResponse:
+    assert spec.url is not None
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    try:
+        request = urllib.request.Request(spec.url, headers=headers)
+        response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_TIMEOUT)
+    except urllib.error.HTTPError:
+        raise
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _unreachable(spec, _reason(error)) from error
+    return response
+
+
+def _read(spec: WeightsSpec, response: http.client.HTTPResponse) -> bytes:
+    try:
+        return response.read(_BLOCK)
+    except (OSError, http.client.HTTPException) as error:
+        raise _unreachable(spec, _reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    reason = getattr(error, "reason", None) or error
+    return str(reason) or type(reason).__name__
+
+
+def _unreachable(spec: WeightsSpec, why: str) -> WeightsError:
+    return WeightsError(
+        f"weights '{spec.name}': {spec.url} cannot be fetched ({why}). Try again: what came so "
+        f"far is kept; or put the file there by hand: {cached_path(spec)}"
+    )

@@ -69,7 +69,8 @@ def test_list_says_conflict(capsys, toy, make_plugin):
 
 
 def test_list_of_no_such_domain(capsys, toy):
-    assert "No task of domain 'tois'" in call(capsys, "list", "--domain", "tois")[1]
+    out = call(capsys, "list", "--domain", "toys")[1]
+    assert out.startswith("No task of domain 'toys'. Did you mean 'toy'? Installed: ")
 
 
 def test_list_mixers_and_scan_orders(capsys):

@@ -59,6 +59,16 @@ def test_cache_that_cannot_be_written(monkeypatch, tmp_path):
     assert "MAMBA_CACHE" in (found.fix or "")
 
 
+def test_home_that_is_no_folder(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.delenv("MAMBA_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    (found,) = machine.cache()
+    assert found.status == "note"
+    assert "cannot be written" in found.text
+
+
 def test_file_that_hides_a_package(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "kernels").mkdir()  # a folder without __init__ hides nothing
@@ -155,6 +165,14 @@ def test_kernels_agree():
     found = list(kernels.self_test())
     assert {f.text.split()[1] for f in found} == set(kernels.CASES)
     assert not problems(found)
+
+
+def test_missing_compiled_kernels_are_explained(monkeypatch):
+    reason = "no compiler was found"
+    monkeypatch.setattr("mamba_kernels.backends.native.library_status", lambda: (None, reason))
+    (found,) = [f for f in kernels.backends() if reason in f.text]
+    assert found.status == "note"
+    assert "mamba-kernels-native" in (found.fix or "")
 
 
 def test_wrong_kernel_is_a_problem(monkeypatch):

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from mamba_core import registry
-from mamba_core.cli.device import check_device
 from mamba_core.cli.errors import CommandError, explain
+from mamba_core.device import choose_device
 
 
 def test_own_errors_are_their_message():
@@ -38,24 +38,29 @@ def test_out_of_memory_suggests_batch_size_and_checkpointing(error):
 
 @pytest.mark.parametrize(
     ("code", "way_out"),
-    [(errno.EROFS, "MAMBA_CACHE"), (errno.EACCES, "--out"), (errno.ENOSPC, "disk is full")],
+    [
+        (errno.ENOTDIR, "a folder is needed"),
+        (errno.EROFS, "MAMBA_CACHE"),
+        (errno.EACCES, "--out"),
+        (errno.ENOSPC, "disk is full"),
+    ],
 )
 def test_file_errors_have_a_way_out(code, way_out):
     assert way_out in explain(OSError(code, "text", "/root/x"))
 
 
 def test_device_that_is_there():
-    assert check_device("cpu") == "cpu"
-    assert check_device(None) is None
+    assert choose_device("cpu") == torch.device("cpu")
+    assert choose_device(None).type in ("cpu", "cuda")
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="an accelerator is here")
 @pytest.mark.parametrize("name", ["cuda", "cuda:3", "mps"])
 def test_device_that_is_not_there(name):
-    with pytest.raises(CommandError, match=r"finds no such device; here: cpu"):
-        check_device(name)
+    with pytest.raises(registry.ConfigError, match=r"finds no such device; here: cpu"):
+        choose_device(name)
 
 
 def test_device_that_is_none():
-    with pytest.raises(CommandError, match="no such device"):
-        check_device("gpu0")
+    with pytest.raises(registry.ConfigError, match="no such device"):
+        choose_device("gpu0")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import json
+import os
 
 import pytest
 import typer
 
+from mamba_core import registry, save_pretrained
 from mamba_core.cli import main
 from mamba_core.cli.errors import CommandError
 from mamba_core.cli.fields import config_fields, parse_value
-from mamba_core.cli.flags import Role, find_target, model_role, target_task, with_role_flags
+from mamba_core.cli.flags import Role, find_target, model_role, target_spec, with_role_flags
 
 
 @pytest.fixture
@@ -116,24 +117,46 @@ def test_find_target(words, target):
     assert find_target(words, {"--resume"}) == target
 
 
-def test_target_is_a_task_or_a_folder(tmp_path):
-    assert target_task("audio-sep") == "audio-sep"
-    (tmp_path / "config.json").write_text(json.dumps({"task": "acme/toy-cls@1"}))
-    assert target_task(str(tmp_path)) == "acme/toy-cls@1"
+def test_target_is_a_task_or_a_folder(toy, tmp_path, monkeypatch):
+    folder = save_pretrained(registry.build(toy), tmp_path / "m")
+    monkeypatch.chdir(tmp_path)
+    assert target_spec(toy).id == toy
+    assert target_spec(str(folder)).id == target_spec("m").id == toy
     with pytest.raises(CommandError, match="no such folder"):
-        target_task("./nowhere")
+        target_spec("./nowhere")
+    with pytest.raises(CommandError, match=r"is a file: .* --weights FILE"):
+        target_spec("m/model.safetensors")
+
+
+def test_a_folder_named_like_a_task_is_the_task(toy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "spec", lambda name: f"the task {name}")
+    (tmp_path / "toy-cls").mkdir()
+    assert target_spec("toy-cls") == "the task toy-cls"
+    with pytest.raises(registry.WeightsError, match=r"no saved model: it holds no config\.json"):
+        target_spec(f".{os.sep}toy-cls")
+
+
+def test_train_takes_no_folder(toy, tmp_path, capsys):
+    with pytest.raises(SystemExit) as leaving:
+        main(["train", str(tmp_path)])
+    assert leaving.value.code == 1
+    assert "is no task but a path: give a task id. A training that stopped goes on" in (
+        capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}"])
 def test_folder_with_a_broken_description(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(CommandError, match="no saved model's description"):
-        target_task(str(tmp_path))
+    with pytest.raises(registry.WeightsError, match=r"config\.json"):
+        target_spec(str(tmp_path))
 
 
-def test_folder_without_a_model(tmp_path):
-    with pytest.raises(CommandError, match=r"holds no config\.json"):
-        target_task(str(tmp_path))
+def test_training_without_a_model_yet(tmp_path):
+    (tmp_path / "config.json").write_text('{"task": "acme/toy-cls@1", "train": {}}')
+    with pytest.raises(registry.WeightsError, match="a training without a model yet"):
+        target_spec(str(tmp_path))
 
 
 def test_help_shows_fields_with_defaults(capsys, toy, monkeypatch):
@@ -164,7 +187,6 @@ def test_misspelt_flag_is_answered(capsys, toy):
     ],
 )
 def test_mixer_fields(tmp_path, monkeypatch, words, mixer):
-    from mamba_core import registry
     from mamba_core.cli.new_plugin import write_plugin
 
     monkeypatch.syspath_prepend(str(write_plugin("acme-mixing", "acme/toy-mix", tmp_path)))
@@ -180,3 +202,46 @@ def test_mixer_fields(tmp_path, monkeypatch, words, mixer):
             if leaf.dotted == "depth"
         )
         assert depth.default == 1  # the preset's, not the class's
+
+
+KINDS = """
+from pathlib import Path
+from typing import Annotated, Literal
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from mamba_core.config import STRICT
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Made:
+    kind: Literal["made"] = "made"
+    items: int = 5
+    seconds: float = 2.0
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Read:
+    kind: Literal["read"] = "read"
+    folder: Path
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Data:
+    train: Annotated[Made | Read, Field(discriminator="kind")] = Made(items=7)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--data.train.seconds", "0.5"], {"kind": "made", "items": 7, "seconds": 0.5}),
+        (["--data.train", '{"kind": "read", "folder": "x"}'], {"kind": "read", "folder": "x"}),
+    ],
+)
+def test_one_of_several_kinds(make_plugin, words, expected):
+    """The fields of the default's kind have flags, laid over the default; others are JSON."""
+    from pydantic import TypeAdapter
+
+    from mamba_registry.configs import make_config, merge
+
+    data = importlib.import_module(make_plugin(KINDS, name="kinds")).Data
+    fields = run_role(Role("data", config_fields(data)), words)["data"]
+    config = make_config(data, merge({}, fields, data))
+    assert TypeAdapter(data).dump_python(config, mode="json")["train"] == expected

@@ -36,3 +36,5 @@ def test_help_loads_no_plugin(run, words):
 def test_import_of_the_package_is_light(run):
     done = run("-c", SHOW.format(run="import mamba_core; mamba_core.registry"))
     assert done.stdout.splitlines()[-1] == "LOADED"
+    done = run("-c", "import mamba_core.registry, sys; print('acme_toy' in sys.modules)")
+    assert done.stdout == "False\n"  # plugins are looked for at first use

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -69,10 +70,13 @@ def installed(tmp_path_factory):
     """The new plugin, built to a wheel and installed into a folder of its own."""
     folder = write_plugin("acme-birds", "acme/audio-birds", tmp_path_factory.mktemp("plugin"))
     target = tmp_path_factory.mktemp("site")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
-    done = subprocess.run(
-        [*pip, "--target", str(target), str(folder)], capture_output=True, text=True, check=False
-    )
+    # without the network: the build backend is the one of the extra [dev]
+    words = ["--quiet", "--no-deps", "--no-build-isolation", "--target", str(target), str(folder)]
+    if importlib.util.find_spec("pip") is not None:
+        pip = [sys.executable, "-m", "pip", "install"]
+    else:  # an environment made by uv
+        pip = ["uv", "pip", "install", "--python", sys.executable]
+    done = subprocess.run([*pip, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder, target
 

@@ -61,14 +61,25 @@ def test_train(capsys, toy, calls):
 
 def test_eval(capsys, toy, calls):
     out = call(capsys, "eval", toy, "--split", "val", "--data.root", "here")
-    assert calls["evaluate"] == (toy, {"split": "val", "data": {"root": "here"}})
+    target, given = calls["evaluate"]
+    assert target == toy
+    assert given == {
+        "split": "val",
+        "data": {"root": "here"},
+        "weights": "default",
+        "device": None,
+        "batch_size": 1,
+        "progress": None,  # no terminal here
+    }
     assert out.splitlines()[1].split() == ["accuracy", "0.5"]
 
 
 def test_eval_of_a_saved_model(capsys, toy, calls, tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"task": f"{toy}@1"}))
-    call(capsys, "eval", str(tmp_path), "--data.root", "here")
-    assert calls["evaluate"][0] == str(tmp_path)
+    folder = mamba_core.save_pretrained(mamba_core.registry.build(toy), tmp_path / "m")
+    call(capsys, "eval", str(folder), "--data.root", "here", "--device", "cpu")
+    target, given = calls["evaluate"]
+    assert target == str(folder)
+    assert given["device"] == "cpu"
 
 
 def test_predict(capsys, toy, calls):

@@ -74,7 +74,7 @@ def test_flawed_model_is_caught(monkeypatch, parts, name, flaw, message):
         ("refs_resolve", {"loss": "acme_toy_parts:los"}, "no attribute 'los'"),
         ("card_has_sections", {"card": None}, "no card"),
         ("card_has_sections", {"card": "acme_toy_cards:none.md"}, "not in the package"),
-        ("presets_build", {"presets": ("tiny", "huge")}, "KeyError"),
+        ("presets_build", {"presets": ("tiny", "huge")}, "no preset 'huge'"),
         ("loss_is_finite", {"loss": "acme_toy_parts:nan_loss"}, "the loss is nan"),
         ("loss_is_finite", {"loss": "acme_toy_parts:detached_loss"}, "not depend on the model"),
         ("one_batch_overfits", {"loss": "acme_toy_parts:rising_loss"}, "expected below 0.9"),

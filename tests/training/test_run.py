@@ -149,6 +149,7 @@ def test_out_of_memory_is_advice(toy, tmp_path):
     with pytest.raises(TrainingError, match=r"20 GiB\n.*batch_size=1 with accumulate=2") as error:
         train(toy, tmp_path / "run")
     assert "gradient_checkpointing=True" in str(error.value)
+    assert not (tmp_path / "run").exists()  # the same folder takes the smaller batch
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -156,7 +157,7 @@ def test_a_gpu_where_there_is_none(toy, tmp_path):
     with pytest.raises(TrainingError, match="torch sees no GPU"):
         train(toy, tmp_path / "run", device="gpu")
     assert not (tmp_path / "run").exists()
-    with pytest.raises(TrainingError, match="torch sees no GPU"):
+    with pytest.raises(ConfigError, match=r"device 'cuda': .* finds no such device; here: cpu"):
         mamba_core.evaluate(train(toy, tmp_path / "other").model, device="cuda")
 
 
@@ -189,3 +190,12 @@ def test_evaluate_refuses_an_unknown_split(toy, tmp_path):
     result = train(toy, tmp_path / "run")
     with pytest.raises(TrainingError, match="Did you mean 'test'"):
         mamba_core.evaluate(result.folder, split="tests")
+
+
+def test_evaluate_says_how_far_it_is(toy, tmp_path):
+    result, seen = train(toy, tmp_path / "run"), []
+    measured = mamba_core.evaluate(
+        result.model, split="val", batch_size=3, progress=lambda *step: seen.append(step)
+    )
+    assert seen[-1] == ("val", measured.items, measured.items)
+    assert [done for _, done, _ in seen] == sorted({done for _, done, _ in seen})

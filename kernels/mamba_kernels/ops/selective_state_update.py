@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mamba_kernels import backends
 from mamba_kernels.ops import _checks as check
-from mamba_kernels.ops._library import define_update
+from mamba_kernels.ops._library import define_update, features_of
 
 
 def _fake(state: Tensor, x: Tensor, *rest: object) -> Tensor:
@@ -56,7 +56,7 @@ def selective_state_update(
     :raises ValueError, TypeError: for shapes, dtypes or devices that do not fit.
     """
     op = "selective_state_update"
-    given = {"state": state, "x": x, "dt": dt, "A": A, "B": B, "C": C}
+    given: dict[str, Tensor | None] = {"state": state, "x": x, "dt": dt, "A": A, "B": B, "C": C}
     given |= {"D": D, "z": z, "dt_bias": dt_bias}
     check.tensors(op, given, optional=("D", "z", "dt_bias"), real=True)
     if x.dim() not in (2, 3):
@@ -80,5 +80,9 @@ def selective_state_update(
                 f"{op}: {name} has {value.shape[1]} groups, which do not divide {channels[0]} "
                 f"{'heads' if len(channels) == 2 else 'channels'}"
             )
-    backend = backends.choose(op, x.device.type, check.dtype(x, state, dt, A), ())
+    groups = {value.shape[1] for value in (B, C) if value.dim() == 3} - {1}
+    if len(groups) > 1:
+        raise ValueError(f"{op}: B and C must have the same number of groups, got {sorted(groups)}")
+    features = features_of(state, x, dt, A)
+    backend = backends.choose(op, x.device.type, x.dtype, tuple(features))
     return _op(state, x, dt, A, B, C, D, z, dt_bias, dt_softplus, state_batch_indices, backend)

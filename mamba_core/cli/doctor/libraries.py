@@ -88,7 +88,7 @@ def _run(names: Sequence[str]) -> tuple[list[tuple[str, bool, str]], str]:
 
 def fix_for(name: str, error: str) -> str:
     """Return the way out for an import error, told apart by its text."""
-    from mamba_registry.tasks import BROKEN_TEXTS
+    from mamba_registry.refs import BROKEN_TEXTS
 
     why = next((why for part, why in BROKEN_TEXTS.items() if part in error), None)
     if why or name in ("torchaudio", "torchvision"):

@@ -15,6 +15,7 @@ from mamba_core.cli.doctor.finding import Finding, pip_install
 VARIABLES = (
     "MAMBA_CACHE",
     "MAMBA_KERNELS_BACKEND",
+    "MAMBA_NATIVE_ISA",
     "MAMBA_OFFLINE",
     "MAMBA_PLUGINS_AUTOLOAD",
     "MAMBA_PLUGINS_BLOCK",
@@ -111,11 +112,13 @@ def variables() -> Iterator[Finding]:
 
 def cache() -> Iterator[Finding]:
     """The folder for downloaded weights."""
-    folder = Path(os.environ.get("MAMBA_CACHE") or Path.home() / ".cache" / "mamba-core")
+    from mamba_registry.weights import cache_folder
+
+    folder = cache_folder()
     parent = folder
     while not parent.exists():
         parent = parent.parent
-    if os.access(parent, os.W_OK):
+    if parent.is_dir() and os.access(parent, os.W_OK):
         yield Finding("Cache", "ok", f"weights are kept in {folder}")
     else:
         text = f"{folder} cannot be written: weights that are not shipped cannot be fetched"

@@ -8,6 +8,7 @@ import torch
 
 from mamba_core import registry
 from mamba_core.testing.subject import Batch, Skip, TaskUnderTest, check
+from mamba_registry.tasks import role_config
 
 
 @check(mandatory=False)
@@ -33,10 +34,9 @@ def _training_split(subject: TaskUnderTest) -> Any:
     spec = subject.spec
     if spec.data is None or spec.data_config is None:
         raise Skip("the task has no data of its own")
-    config_class = registry.resolve(spec.data_config)
     try:
-        config = config_class(**subject.data)
-    except ValueError as error:
+        config = role_config(spec, "data_config", subject.data)
+    except registry.ConfigError as error:
         if subject.data:
             raise
         raise Skip(f"the data config needs values: give data={{...}} ({error})") from error

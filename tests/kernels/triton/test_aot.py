@@ -1,7 +1,6 @@
-"""Every kernel compiled for GPUs that are not here, and what the code takes from them.
+"""Every kernel compiled for GPUs that are not here: within the hardware's limits, without spills.
 
-Limits of what a program may take are those of the hardware; spills are bounded where they cannot
-be avoided, so that a change that adds some is noticed.
+Rarer forms of the kernels are in docs/benchmarks/triton-aot.md, with the spills that some have.
 """
 
 from __future__ import annotations
@@ -63,5 +62,5 @@ def test_kernels_fit(aot: ModuleType, target: str) -> None:
         for compiled in aot.compile_case(case, target):
             seen.add(compiled.name)
             assert compiled.shared <= aot.SHARED[target], compiled
-            assert compiled.spills <= aot.allowed_spills(compiled), compiled
+            assert compiled.spills == 0, compiled
     assert seen == aot.kernel_names()

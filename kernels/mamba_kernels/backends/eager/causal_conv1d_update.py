@@ -1,4 +1,4 @@
-"""The next outputs of a causal convolution: windows are short, so the equations are the fast way."""
+"""The next outputs of a causal convolution; windows are short, so the equations are fast."""
 
 from mamba_kernels.backends.reference.causal_conv1d_update import update
 

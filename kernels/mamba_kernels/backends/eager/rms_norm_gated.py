@@ -79,7 +79,7 @@ def backward(
     rows = tuple(range(grad.dim() - 1))
     dweight = (grad * normed).sum(rows) if rows else grad * normed
     dbias = None if bias is None else (grad.sum(rows) if rows else grad)
-    dnormed = (grad * w).unflatten(-1, inverse.shape[-2:-1] + (group_size,))
+    dnormed = (grad * w).unflatten(-1, (inverse.shape[-2], group_size))
     groups = normed.view_as(dnormed)
     along = (dnormed * groups).mean(-1, keepdim=True)
     dy = ((dnormed - groups * along) * inverse).flatten(-2)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamba_kernels.backends.layout import working_dtype
+from mamba_kernels.backends.layout import check_rows, working_dtype
 
 
 def update(
@@ -24,6 +26,8 @@ def update(
 ) -> Tensor:
     """The output; ``state`` is moved on in place."""
     dtype = working_dtype(state, x, dt, A)
+    if state_batch_indices is not None:
+        check_rows(state_batch_indices, state.shape[0])
     inputs, dt = x.to(dtype), dt.to(dtype)
     if dt_bias is not None:
         dt = dt + dt_bias.to(dtype)
@@ -34,7 +38,7 @@ def update(
     if not in_place:
         h = (state if state_batch_indices is None else state[state_batch_indices.long()]).to(dtype)
     groups = max(b.shape[1] if b.dim() == 3 else 1 for b in (B, C))
-    decay = torch.exp(dt[..., None] * A.to(dtype))
+    decay = torch.exp2((dt / math.log(2))[..., None] * A.to(dtype))  # much faster than exp
     h = h.mul_(decay) if in_place else h * decay
 
     def grouped(t: Tensor) -> Tensor:

@@ -16,6 +16,8 @@ def update(
     dtype = working_dtype(x, conv_state, weight)
     width, kept = weight.shape[-1], conv_state.shape[-1]
     new = x[..., None] if x.dim() == 2 else x
+    if new.shape[-1] == 0:  # unfold knows no empty windows
+        return x.new_empty(x.shape)
     window = torch.cat([conv_state.to(dtype), new.to(dtype)], -1)
     past = window[..., kept - (width - 1) :]
     y = (past.unfold(-1, width, 1) * weight.to(dtype)[:, None]).sum(-1)

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+@contextlib.contextmanager
+def _recorded() -> Iterator[None]:
+    """Autograd records inside, even where the caller switched it off.
+
+    A traced graph may call an operator with the dispatch keys of autograd, and of the lazy
+    conjugates its formulas make, excluded: ``enable_grad`` alone would then record nothing, and
+    every gradient would silently be zero.
+    """
+    keys = torch._C.DispatchKey
+    excluded = torch._C._dispatch_tls_local_exclude_set()
+    for key in (keys.AutogradFunctionality, keys.ADInplaceOrView, keys.Conjugate, keys.Negative):
+        excluded = excluded.remove(key)
+    included = torch._C._dispatch_tls_local_include_set()
+    with torch._C._ForceDispatchKeyGuard(included, excluded), torch.enable_grad():
+        yield
 
 
 def recompute(
@@ -21,7 +39,7 @@ def recompute(
     :param needs: for each of the first ``len(needs)`` arguments, whether to differentiate by it.
     :returns: a list as long as ``needs``, None where there is no gradient.
     """
-    with torch.enable_grad():
+    with _recorded():
         leaves = [
             arg.detach().requires_grad_(needs[i]) if i < len(needs) and arg is not None else arg
             for i, arg in enumerate(args)

@@ -19,7 +19,7 @@ def _over_time(x: Tensor, A: Tensor, batch: int, paths: int, order: Tensor | Non
     if x.dim() == 2:
         return x.expand(1, batch, paths, channels, n)
     if A.is_complex():
-        x = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
+        x = torch.complex(x[..., ::2], x[..., 1::2])  # a view would need an even storage offset
     groups = x.shape[-3] if x.dim() == (4 if order is None else 5) else 1
     x = x.movedim(-1, 0).reshape(x.shape[-1], batch, paths, groups, n)
     x = read(x.squeeze(2) if order is None else x, order, shared=order is None)
@@ -98,8 +98,7 @@ def forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
     u, keep = args[0], args[-1]
     del keep  # backward starts over
     out, last = _scan(*args[:-1])
-    real = last.real if last.is_complex() else last
-    return out, last, u.new_empty(0, dtype=real.dtype)
+    return out, last, u.new_empty(0)
 
 
 def backward(

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamba_kernels.backends.layout import working_dtype
+from mamba_kernels.backends.layout import check_rows, working_dtype
 
 
 def _per_channel(x: Tensor, dims: int, channels: int) -> Tensor:
@@ -31,6 +31,8 @@ def update(
 ) -> Tensor:
     """The output; ``state`` is moved on in place."""
     dtype = working_dtype(state, x, dt, A)
+    if state_batch_indices is not None:
+        check_rows(state_batch_indices, state.shape[0])
     rows = slice(None) if state_batch_indices is None else state_batch_indices.long()
     dt, inputs = dt.to(dtype), x.to(dtype)
     if dt_bias is not None:

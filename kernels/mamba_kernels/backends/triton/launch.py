@@ -48,6 +48,13 @@ def roomy() -> bool:
     return fast() and torch.cuda.get_device_capability() >= (9, 0)
 
 
+@functools.cache
+def chunk_warps() -> int:
+    """Warps of a program of SSD inside the chunks. AMD's are twice as wide and have twice the
+    registers, if there are half as many."""
+    return 4 if torch.version.hip else 8
+
+
 def power_of_two(n: int) -> int:
     """The smallest power of two that is at least ``n``."""
     return 1 << max(n - 1, 0).bit_length()

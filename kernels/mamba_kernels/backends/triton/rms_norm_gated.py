@@ -17,10 +17,11 @@ TILE = 4096  # elements of a program's tile, where a group is no larger
 PROGRAMS = 256  # of backward; each sums the weights' gradients over its own rows
 
 
-def _shape(rows: int, size: int) -> dict[str, int]:
+def _shape(rows: int, size: int, per_warp: int) -> dict[str, int]:
+    """Tile of a program, and its warps for ``per_warp`` elements each."""
     block = power_of_two(size)
     count = max(1, min(TILE // block, power_of_two(rows), 32))
-    return {"ROWS": count, "BLOCK": block, "num_warps": max(1, min(16, count * block // 1024))}
+    return {"ROWS": count, "BLOCK": block, "num_warps": max(1, min(16, count * block // per_warp))}
 
 
 @on_device
@@ -41,7 +42,7 @@ def forward(
     channels = x.shape[-1]
     flat, gate = x.reshape(-1, channels), None if z is None else z.reshape(-1, channels)
     rows, groups = flat.shape[0], channels // group_size
-    shape = _shape(rows, group_size)
+    shape = _shape(rows, group_size, 1024)
     norm_forward[(-(-rows // shape["ROWS"]) * groups,)](
         flat, weight, bias, gate, out,
         flat.stride(), weight.stride(0), _stride(bias), _strides(gate), (channels, 1),
@@ -79,7 +80,7 @@ def backward(
     flat, gate = x.reshape(-1, channels), None if z is None else z.reshape(-1, channels)
     grad = dout.reshape(-1, channels)
     rows, groups = flat.shape[0], channels // group_size
-    shape = _shape(rows, group_size)
+    shape = _shape(rows, group_size, 512)
     programs = min(PROGRAMS, -(-rows // shape["ROWS"]))
     dx = x.new_empty(x.shape)
     dz = None if z is None else z.new_empty(z.shape)

@@ -45,7 +45,7 @@ class _Sizes(NamedTuple):
         """How many states are kept for backward, of each channel."""
         if packed:
             return self.length // EVERY + self.rows
-        return self.batch * -(-self.length // EVERY)
+        return self.batch * ((self.length + EVERY - 1) // EVERY)
 
 
 def _sizes(
@@ -59,7 +59,7 @@ def _sizes(
     return _Sizes(u.shape[0], rows, paths, groups, channels // groups, n, u.shape[-1])
 
 
-def saved_shape(
+def keeps(
     u: Tensor,
     delta: Tensor,
     A: Tensor,
@@ -72,13 +72,15 @@ def saved_shape(
     delta_softplus: bool,
     order: Tensor | None,
     cu_seqlens: Tensor | None,
-    keep: bool,
-) -> tuple[int, ...]:
-    """States every EVERY steps of every sequence, ``(kept, K, channels, N)``."""
-    if not keep:
-        return (0,)
+) -> Tensor:
+    """What forward keeps for backward, empty: the states every EVERY steps of every sequence.
+
+    ``(kept, K, channels, N)``, but flat: whether a dimension of its own is 1 would be asked, and
+    would pin the length in export.
+    """
     sizes = _sizes(u, A, B, C, order, cu_seqlens)
-    return (sizes.kept(cu_seqlens is not None), sizes.paths, *A.shape[-2:])
+    count = sizes.kept(cu_seqlens is not None) * sizes.paths * A.shape[-2] * A.shape[-1]
+    return u.new_empty(count, dtype=torch.float32)
 
 
 def _by_state(x: Tensor, order: Tensor | None) -> Tensor:
@@ -116,10 +118,11 @@ def forward(
     per_path = () if order is None else (sizes.paths,)
     out = u.new_empty(delta.shape)
     last = u.new_empty((sizes.rows, *per_path, *A.shape[-2:]), dtype=torch.float32)
-    shape = (0,)
+    saved = u.new_empty(0)
     if keep:
-        shape = (sizes.kept(cu_seqlens is not None), sizes.paths, *A.shape[-2:])
-    saved = u.new_empty(shape, dtype=torch.float32)
+        saved = keeps(
+            u, delta, A, B, C, D, z, delta_bias, initial_state, delta_softplus, order, cu_seqlens
+        )
     if sizes.length == 0 or last.numel() == 0:
         last.zero_() if initial_state is None else last.copy_(initial_state)
         return out, last, saved

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from mamba_kernels.backends.layout import check_rows
 from mamba_kernels.backends.triton.kernels.updates import state_update
 from mamba_kernels.backends.triton.launch import fast, on_device, power_of_two
 
@@ -33,6 +34,8 @@ def update(
     state_batch_indices: Tensor | None,
 ) -> Tensor:
     """The output; ``state`` is moved on in place."""
+    if state_batch_indices is not None:
+        check_rows(state_batch_indices, state.shape[0])
     heads = x.dim() == 3
     out, n = x.new_empty(x.shape), A.shape[-1]
     if out.numel() == 0:

@@ -20,6 +20,7 @@ from mamba_kernels.backends.triton.kernels.ssd_outputs import chunk_outputs
 from mamba_kernels.backends.triton.kernels.ssd_states import entering_states, leaving_gradients
 from mamba_kernels.backends.triton.launch import (
     check_on_cpu,
+    chunk_warps,
     on_device,
     power_of_two,
     strides,
@@ -86,7 +87,7 @@ def _outputs(call: Call, entering: Tensor, dout: Tensor | None, out: Tensor) -> 
         call.length, call.rows, call.paths, call.heads, per_group, call.low, call.high,
         call.B.shape[-1],
         ROWS=max(16, power_of_two(call.x.shape[-1])), COLUMNS=call.columns, HEADS=HEADS,
-        num_warps=8, num_stages=1, **call.constants,
+        num_warps=chunk_warps(), num_stages=1, **call.constants,
     )  # fmt: skip
 
 
@@ -260,14 +261,14 @@ def _run_backward(call: Call, dout: Tensor | None, dlast: Tensor | None) -> list
         *token_inputs, *grouped, call.skip(), *others,
         call.tokens(dx), ddt.stride(),
         length, call.rows, paths, heads, per_group, call.low, call.high, n,
-        num_warps=8, num_stages=1, **constants,
+        num_warps=chunk_warps(), num_stages=1, **constants,
     )  # fmt: skip
     group_gradients[(call.slots * paths * call.groups * blocks * parts,)](
         dy, x, call.dt, call.A, call.B, call.C, call.z, call.dt_bias, call.order, call.cu_seqlens,
         entering, leaving, dB, dC,
         *token_inputs, *grouped, *others,
         length, call.rows, batch, paths, heads, per_group, call.low, call.high,
-        HEADS=HEADS, num_warps=8, num_stages=1, **constants,
+        HEADS=HEADS, num_warps=chunk_warps(), num_stages=1, **constants,
     )  # fmt: skip
 
     def tokens_in(grad: Tensor | None, like: Tensor | None) -> Tensor | None:

@@ -22,7 +22,8 @@ def state_update(
     """Channels are pairs (head, place in it), ``inner`` places each; strides are (batch or row,
     head, place, state) without what a tensor lacks.
 
-    :param indices: row of ``state`` of each batch item, negative ones from the end; or None.
+    :param indices: row of ``state`` of each batch item, or None. A row that is none is neither read
+        nor written: on the device nobody can be told.
     :param B_share: heads that share one group of B; C_share alike.
     """
     blocks = tl.cdiv(channels, BLOCK)
@@ -36,7 +37,7 @@ def state_update(
     row = batch
     if indices is not None:
         row = tl.load(indices + batch).to(tl.int64)
-        row = tl.where(row < 0, row + rows, row)
+        there = there & (row >= 0) & (row < rows)
     at = x + batch * x_at[0] + head * x_at[1] + place * x_at[2]
     u = tl.load(at, mask=live, other=0.0).to(tl.float32)
     at = dt + batch * dt_at[0] + head * dt_at[1] + place * dt_at[2]

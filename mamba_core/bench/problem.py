@@ -1,0 +1,162 @@
+"""One op with its inputs: what every contender is given, and what float64 says about it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mamba_core.bench.measure import Contender, Verdict
+from mamba_kernels import backends
+
+Function = Callable[..., Any]
+Results = Mapping[str, Tensor]
+OUT = "out"
+_SLICES = 16
+"""The float64 gradients of all channels at once would need many gigabytes."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An op, its inputs, and how far a result may be from the exact one."""
+
+    op: str
+    """Its name in ``mamba_kernels``."""
+    function: Function
+    """The public op: takes the inputs and options by name, returns the output."""
+    inputs: Mapping[str, Tensor]
+    options: Mapping[str, Any]
+    channels: Mapping[str, int]
+    """Inputs that belong to channels (or heads), and the axis of those; the others are shared."""
+    out_channels: int
+    """The axis of the channels in the output."""
+    cotangent: Tensor
+    """Gradient of the loss by the output, shaped like it."""
+    backward: bool
+    """Whether the gradients of all inputs are asked for too."""
+    bound: float
+
+    def solve(self, function: Function, **options: Any) -> Results:
+        """Call an implementation and return the output, and gradients if they are asked for."""
+        if not self.backward:
+            with torch.no_grad():
+                return {OUT: function(**self.inputs, **options)}
+        leaves = self._leaves
+        out = function(**leaves, **options)
+        grads = torch.autograd.grad(out, tuple(leaves.values()), self.cotangent)
+        named = zip(leaves, grads, strict=True)
+        return {OUT: out.detach(), **{f"gradient of {name}": grad for name, grad in named}}
+
+    @cached_property
+    def _leaves(self) -> dict[str, Tensor]:
+        return {name: x.detach().requires_grad_() for name, x in self.inputs.items()}
+
+    @cached_property
+    def exact(self) -> Results:
+        """The reference backend in float64, one slice of the channels after another."""
+        parts = [part.solve(self.function, **self.options) for part in self._slices()]
+        with_channels = {OUT: self.out_channels} | {
+            f"gradient of {name}": axis for name, axis in self.channels.items()
+        }
+        return {
+            name: torch.cat([part[name] for part in parts], with_channels[name])
+            if name in with_channels
+            else torch.stack([part[name] for part in parts]).sum(0)
+            for name in parts[0]
+        }
+
+    def _slices(self) -> Iterator[Problem]:
+        """The same problem for few channels at a time, in float64 by the reference backend."""
+        count = self.cotangent.shape[self.out_channels]
+        size = max(1, count // _SLICES)
+        for start in range(0, count, size):
+            width = min(size, count - start)
+            inputs = {
+                name: (x.narrow(self.channels[name], start, width) if name in self.channels else x)
+                for name, x in self.inputs.items()
+            }
+            yield replace(
+                self,
+                function=_by("reference", self.function),
+                inputs={name: x.double() for name, x in inputs.items()},
+                cotangent=self.cotangent.narrow(self.out_channels, start, width).double(),
+            )
+
+    def judge(self, results: Results) -> Verdict:
+        """Compare results with :attr:`exact`: largest difference by largest exact value."""
+        worst, where = 0.0, ""
+        for name, wanted in self.exact.items():
+            found = results.get(name)
+            if found is None or found.shape != wanted.shape:
+                shape = None if found is None else tuple(found.shape)
+                return Verdict(None, f"{name}: shape {shape}, not {tuple(wanted.shape)}")
+            if not torch.isfinite(found).all():
+                return Verdict(None, f"{name}: not finite")
+            distance = (found.double() - wanted).abs().max() / wanted.abs().max()
+            if distance.item() > worst:
+                worst, where = distance.item(), name
+        if worst > self.bound:
+            return Verdict(worst, f"{where} is off by {worst:.1e}, more than {self.bound:.1e}")
+        return Verdict(worst)
+
+
+def our_contenders(problem: Problem) -> list[Contender]:
+    """Every backend of the kernels room but the reference, which is the judge; best first.
+
+    A backend that refuses the call takes part as one that is skipped, with its own reason.
+    """
+    first = next(iter(problem.inputs.values()))
+    features = ("grad",) if problem.backward else ()
+    call = backends.Call(problem.op, first.device.type, first.dtype, features)
+    return [
+        Contender(
+            name=backend.name,
+            call=lambda: problem.solve(problem.function, **problem.options),
+            around=lambda name=backend.name: forced(name),  # type: ignore[misc]
+            skip=backend.supports(call),
+        )
+        for backend in backends.available()
+        if backend.name != "reference"
+    ]
+
+
+def peer(problem: Problem, name: str, function: Function, skip: str | None = None) -> Contender:
+    """Let another implementation take part; it gets the problem's inputs and nothing else."""
+    return Contender(name=name, call=lambda: problem.solve(function), skip=skip)
+
+
+@contextmanager
+def forced(backend: str) -> Iterator[None]:
+    """Let every op of this process be computed by one backend."""
+    before = os.environ.get(backends.FORCE)
+    os.environ[backends.FORCE] = backend
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[backends.FORCE]
+        else:
+            os.environ[backends.FORCE] = before
+
+
+def _by(backend: str, function: Function) -> Function:
+    def call(**inputs: Any) -> Any:
+        with forced(backend):
+            return function(**inputs)
+
+    return call
+
+
+def chosen_peers(
+    peers: Mapping[str, Callable[[Problem], Sequence[Contender]]],
+    against: Sequence[str],
+    problem: Problem,
+) -> list[Contender]:
+    """The contenders of the peers that are asked for."""
+    return [contender for name in against for contender in peers[name](problem)]

@@ -1,0 +1,1 @@
+"""Next-token prediction: model, generation, data, checkpoints of others."""

@@ -1,0 +1,211 @@
+"""The benchmarks themselves, at tiny sizes; their judges above all. Speed is never asserted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+
+from mamba_core import bench
+from mamba_core.bench import scan, ssd
+from mamba_core.bench.measure import Contender, Row, Settings, measure
+from mamba_core.bench.problem import Problem
+from mamba_core.bench.report import Report
+from mamba_core.registry import ConfigError
+from mamba_kernels import ops
+
+ONCE = Settings(rounds=1)
+TINY = {
+    "scan": {"batch": 2, "channels": 5, "length": 7, "state": 3, "curve_lengths": (4, 5, 6)},
+    "ssd": {"batch": 2, "length": 9, "heads": 3, "headdim": 4, "state": 5},
+    "orders": {"side": 9, "grid": 3, "channels": 2, "state": 3},
+    "startup": {},
+}
+SCAN = {"op": "selective_scan", "function": ops.selective_scan, "options": {"delta_softplus": True}}
+
+
+@cache
+def report_of(name):
+    return bench.run(name, ONCE, **TINY[name])
+
+
+def scan_problem(backward=True, B=2, D=5, L=7):
+    return Problem(
+        **SCAN,
+        inputs=scan.inputs(B, D, L, 3),
+        channels={"u": 1, "delta": 1, "A": 0, "D": 0, "z": 1, "delta_bias": 0},
+        out_channels=1,
+        cotangent=torch.randn(B, D, L),
+        backward=backward,
+        bound=1e-5,
+    )
+
+
+@pytest.mark.parametrize("name", bench.BENCHMARKS)
+def test_runs(name):
+    report = report_of(name)
+    timed = [row for row in report.rows if row.status == "ok"]
+    assert timed
+    assert not [row for row in report.rows if row.status in ("wrong", "failed")]
+    assert all(row.ms > 0 and row.rounds == 1 and row.ratio > 0 for row in timed)
+    assert all(row.note for row in report.rows if row.status == "skipped")
+    assert report.machine["threads"] == 1
+    assert json.loads(json.dumps(report.as_dict()))["rows"][0]["case"] == report.rows[0].case
+
+
+@pytest.mark.parametrize("name", ["scan", "ssd"])
+def test_transformers_takes_part(name):
+    pytest.importorskip("transformers")
+    rows = report_of(name).rows
+    peers = [row for row in rows if row.contender.startswith("transformers")]
+    assert peers
+    assert all(row.error < row.bound for row in peers)
+
+
+def test_exact_is_the_op_in_float64():
+    problem = scan_problem()
+    leaves = {name: x.double().requires_grad_() for name, x in problem.inputs.items()}
+    out = ops.selective_scan(**leaves, delta_softplus=True)
+    grads = torch.autograd.grad(out, tuple(leaves.values()), problem.cotangent.double())
+    torch.testing.assert_close(problem.exact["out"], out.detach(), rtol=1e-12, atol=1e-12)
+    for name, grad in zip(leaves, grads, strict=True):
+        torch.testing.assert_close(
+            problem.exact[f"gradient of {name}"], grad, rtol=1e-10, atol=1e-10
+        )
+
+
+def test_exact_of_many_channels_is_put_together_rightly():
+    """More channels than slices, and not a multiple of them."""
+    problem = scan_problem(D=35)
+    with torch.no_grad():
+        whole = ops.selective_scan(
+            **{name: x.double() for name, x in problem.inputs.items()}, delta_softplus=True
+        )
+    torch.testing.assert_close(problem.exact["out"], whole, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("leave_out", ["D", "z", "delta_bias"])
+def test_the_gate_rejects_a_forgotten_input(leave_out):
+    problem = scan_problem()
+
+    def forgetful(**given):
+        given[leave_out] = given[leave_out] * 0  # stays in the graph
+        return ops.selective_scan(**given, delta_softplus=True)
+
+    verdict = problem.judge(problem.solve(forgetful))
+    assert verdict.complaint is not None
+
+
+def test_the_gate_rejects_a_wrong_gradient_of_a_right_output():
+    problem = scan_problem()
+    results = dict(problem.solve(ops.selective_scan, delta_softplus=True))
+    assert problem.judge(results).complaint is None
+    results["gradient of A"] = results["gradient of A"] * 1.001
+    assert "gradient of A is off by" in problem.judge(results).complaint
+
+
+def test_the_gate_rejects_what_is_not_finite_or_missing_or_misshapen():
+    problem = scan_problem(backward=False)
+    out = problem.solve(ops.selective_scan, delta_softplus=True)["out"]
+    spoilt = out.clone()
+    spoilt[0, 0, 0] = float("nan")
+    assert problem.judge({"out": spoilt}).complaint == "out: not finite"
+    assert problem.judge({}).complaint == "out: shape None, not (2, 5, 7)"
+    assert "shape (2, 5, 6)" in problem.judge({"out": out[..., 1:]}).complaint
+
+
+def test_a_wrong_peer_is_reported_and_not_timed(monkeypatch):
+    calls = []
+
+    def wrong(problem):
+        def call():
+            calls.append(1)
+            return {"out": torch.zeros(2, 5, 7)}
+
+        return [Contender("wrong", call)]
+
+    monkeypatch.setattr(scan, "PEERS", {"wrong": wrong})
+    config = scan.Config(**TINY["scan"] | {"curve_lengths": ()})
+    first = next(iter(scan.cases(config, ["wrong"])))
+    row = measure([first], ONCE)[-1]
+    assert (row.contender, row.status, row.ms) == ("wrong", "wrong", None)
+    assert calls == [1]
+
+
+def test_long_backward_of_transformers_is_skipped_with_its_reason():
+    pytest.importorskip("transformers")
+    from mamba_core.bench.transformers_scans import selective_scan
+
+    problem = scan_problem()
+    long = replace(
+        problem, inputs={**problem.inputs, "u": torch.empty(4, 1, 1).expand(4, 64, 1 << 13)}
+    )
+    assert "quadratic" in selective_scan(long)[0].skip
+    assert selective_scan(replace(long, backward=False))[0].skip is None
+    assert selective_scan(problem)[0].skip is None
+
+
+def test_every_backend_but_the_judge_takes_part():
+    rows = bench.run("ssd", ONCE, against=(), **TINY["ssd"]).rows
+    names = [str(backend["name"]) for backend in ops.backends()]
+    assert [row.contender for row in rows if row.case == "forward"] == [
+        name for name in names if name != "reference"
+    ]
+
+
+def test_startup_rejects_a_process_that_fails(monkeypatch):
+    from mamba_core.bench.startup import _process, judge
+
+    verdict = judge(_process("x", ["python3", "-c", "raise SystemExit('no')"]).call())
+    assert verdict.complaint == "exit code 1: no"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"against": ("transfomers",)}, "Did you mean 'transformers'"),
+        ({"lenght": 3}, "scan has no field 'lenght'. Did you mean 'length'"),
+        ({"length": 0}, "scan.length = 0"),
+    ],
+)
+def test_mistakes_are_answered(more, message):
+    with pytest.raises((ValueError, ConfigError), match=message):
+        bench.run("scan", ONCE, **more)
+
+
+def curve(contender, times):
+    return [
+        Row(case="c", size={"L": n}, contender=contender, status="ok", ms_min=ms, cpu_ms=cpu)
+        for n, (ms, cpu) in times.items()
+    ]
+
+
+def test_growth_is_the_slope():
+    rows = [
+        *curve("linear", {10: (1.0, 2.0), 20: (2.0, 4.0), 40: (4.0, 8.0)}),
+        *curve("mixed", {10: (1.0, 5.0), 20: (4.0, 10.0), 40: (16.0, 20.0)}),
+        *curve("two points", {10: (1.0, 1.0), 20: (4.0, 4.0)}),
+    ]
+    report = Report(benchmark="x", machine={}, settings=ONCE, config=ssd.Config(), rows=rows)
+    found = {growth.contender: growth for growth in report.growth}
+    assert set(found) == {"linear", "mixed"}
+    assert found["linear"].exponent == pytest.approx(1)
+    assert found["linear"].cpu_exponent == pytest.approx(1)
+    assert found["mixed"].exponent == pytest.approx(2)
+    assert found["mixed"].cpu_exponent == pytest.approx(1)
+    assert found["mixed"].lengths == (10, 20, 40)
+
+
+def test_report_is_written_and_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    report = report_of("scan")
+    report.write(tmp_path / "deep/scan.json")
+    assert json.loads((tmp_path / "deep/scan.json").read_text()) == json.loads(
+        json.dumps(report.as_dict())
+    )
+    report.plot(tmp_path / "pictures/scan.svg")
+    drawn = (tmp_path / "pictures/scan.svg").read_text()
+    assert drawn.startswith("<?xml")
