@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mamba_core.blocks.mlp import GatedMLP
 from mamba_core.config import STRICT
 from mamba_core.mixers import MixerState, MultiScan, ScanMixer
-from mamba_core.mixers.multi_scan import packing
+from mamba_core.mixers.packed import mix_packed
 
 Connect = Callable[[Tensor, Tensor], Tensor]
 """``(layer input, what would be written) -> what is written``: see ``connection.py``."""
@@ -179,11 +179,11 @@ def _call(
     if isinstance(layer, MultiScan):
         return layer(x, order=order, cu_seqlens=cu_seqlens, shape=shape)
     if getattr(layer, "takes_shape", False):
-        return layer(x, shape=shape, **packing(cu_seqlens))
+        return mix_packed(layer, x, cu_seqlens, shape=shape)
     if connect is not None and isinstance(layer, ScanMixer):
         inputs, gate = _connected(layer, x, connect)
         return layer.combine(layer.scan(inputs, cu_seqlens=cu_seqlens)[0], gate)
-    return layer(x, **packing(cu_seqlens))
+    return mix_packed(layer, x, cu_seqlens)
 
 
 def _continue(
@@ -200,4 +200,5 @@ def _continue(
         y, after = layer.scan(inputs, cu_seqlens=cu_seqlens, state=state, return_state=True)
         assert after is not None
         return layer.combine(y, gate), after
-    return layer.prefill(x, state, **packing(cu_seqlens))  # type: ignore[operator]
+    packing = {} if cu_seqlens is None else {"cu_seqlens": cu_seqlens}
+    return layer.prefill(x, state, **packing)  # type: ignore[operator]

@@ -161,8 +161,3 @@ class MultiScan(Mixer):
     @staticmethod
     def _stack(outputs: list[Tensor]) -> Tensor:
         return torch.stack(outputs, dim=1)
-
-
-def packing(cu_seqlens: Tensor | None) -> dict[str, Tensor]:
-    """Return the keyword for packed input, or none, so that simple mixers need not know it."""
-    return {} if cu_seqlens is None else {"cu_seqlens": cu_seqlens}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mamba_core.mixers.base import ScanMixer
+from mamba_core.mixers.packed import mix_packed
 
 
 def scan_each(
@@ -50,8 +51,7 @@ def read_along(
     :param order: int64 ``(L,)`` or ``(B, L)``.
     """
     index = order.expand(x.shape[0], -1)[..., None].expand(-1, -1, x.shape[-1])
-    packed = {} if cu_seqlens is None else {"cu_seqlens": cu_seqlens}
-    y = mixer(x.gather(1, index), **packed)
+    y = mix_packed(mixer, x.gather(1, index), cu_seqlens)
     return torch.zeros_like(y).scatter(1, index, y)
 
 

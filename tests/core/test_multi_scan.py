@@ -306,3 +306,22 @@ def test_stacks_take_extra_tokens_slices_parts_and_data():
     assert data(x, context={"score": score}).shape == x.shape
     with pytest.raises(ValueError, match=r"reads .'score'."):
         data(x)
+
+
+class Shift(torch.nn.Module):
+    """Each token becomes the one before it; knows nothing of packing."""
+
+    def forward(self, x):
+        return torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], 1)
+
+
+def test_a_mixer_that_knows_no_packing_reads_one_sequence_after_another():
+    from mamba_core.mixers.packed import mix_packed
+    from mamba_core.mixers.paths import read_along
+
+    x = torch.randn(1, 7, 3)
+    cu_seqlens = torch.tensor([0, 3, 3, 7])
+    separate = torch.cat([Shift()(part) for part in x.split([3, 4], 1)], 1)
+    assert torch.equal(mix_packed(Shift(), x, cu_seqlens), separate)
+    assert torch.equal(read_along(Shift(), x, torch.arange(7), cu_seqlens), separate)
+    assert torch.equal(mix_packed(Shift(), x[:, :0], torch.tensor([0, 0])), x[:, :0])

@@ -75,8 +75,10 @@ class _Builtin:
         return importlib.import_module(f"mamba_kernels.backends.{self.name}.{op}")
 
 
-def _no_triton(call: Call) -> str | None:
-    return "no Triton kernels in this version of mamba_kernels; they are planned"
+def _triton(call: Call) -> str | None:
+    from mamba_kernels.backends.triton import refusal
+
+    return refusal(call)
 
 
 def _native(call: Call) -> str | None:
@@ -98,7 +100,7 @@ def _anything(call: Call) -> str | None:
 
 
 _BUILTIN: tuple[Backend, ...] = (
-    _Builtin("triton", _no_triton),
+    _Builtin("triton", _triton),
     _Builtin("native", _native),
     _Builtin("eager", _eager),
     _Builtin("reference", _anything),
