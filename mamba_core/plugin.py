@@ -7,13 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mamba_core.builtin_orders import SCAN_ORDERS
 from mamba_registry import hookimpl
 from mamba_registry.specs import MixerSpec, ScanOrderSpec
+
+_GRID_MIXERS = (
+    ("vssd", "vssd:NonCausalSSD", "one weighted sum over all tokens of a grid (VSSD)"),
+    ("spatial-mamba", "spatial_mamba:SpatialMamba", "scan, then states of neighbours fused"),
+    ("mamba2d", "mamba2d:Mamba2D", "recurrence from the left and from above"),
+    ("plain-mamba", "plain_mamba:PlainMamba", "four serpentines with steps that are told"),
+    ("group-scan", "group_scan:GroupScan", "a path per group of channels (GroupMamba, DBM)"),
+    ("multi-scale", "multi_scale:MultiScale", "one full path, three coarse ones (MSVMamba)"),
+)
+"""Name, class, summary. They need the shape of the grid and see all of it."""
 
 
 @hookimpl
 def mamba_mixers() -> Iterable[MixerSpec]:
-    """Mamba-1, Mamba-2 and attention."""
+    """Mamba-1, Mamba-2, attention, and those that read a grid without an order."""
     return (
         MixerSpec(
             name="mamba1",
@@ -39,34 +50,14 @@ def mamba_mixers() -> Iterable[MixerSpec]:
             streams=True,
             packed=True,
         ),
+        *(
+            MixerSpec(name=name, build=f"mamba_core.mixers.{where}", summary=summary, causal=False)
+            for name, where, summary in _GRID_MIXERS
+        ),
     )
 
 
 @hookimpl
 def mamba_scan_orders() -> Iterable[ScanOrderSpec]:
-    """Orders that every shape has."""
-    where = "mamba_core.scan_orders.sequence"
-    return (
-        ScanOrderSpec(
-            name="raster",
-            dims=None,
-            order=f"{where}:raster",
-            summary="tokens as they lie in memory",
-            causal=True,
-            continuity="jumps",
-        ),
-        ScanOrderSpec(
-            name="reverse",
-            dims=None,
-            order=f"{where}:reverse",
-            summary="last token first",
-            continuity="jumps",
-        ),
-        ScanOrderSpec(
-            name="bidirectional",
-            dims=None,
-            order=f"{where}:bidirectional",
-            summary="two paths, forward and backward",
-            continuity="jumps",
-        ),
-    )
+    """The orders of :mod:`mamba_core.scan_orders`."""
+    return SCAN_ORDERS

@@ -29,6 +29,9 @@ from mamba_core.mixers import (
 )
 from mamba_core.mixers.initial import zero_linear_biases
 
+LayerOrder = scan_orders.NamedOrder | scan_orders.DataOrder
+"""What one block reads."""
+
 _INTO_RESIDUAL = ("out_proj", "fc2")
 """Names of the Linears that write into the residual stream."""
 
@@ -46,7 +49,8 @@ class BackboneConfig:
     attention: MixerChoice = MixerChoice("attention")
     """What * stands for."""
     scan: MultiScanConfig | None = None
-    """Paths of the mixer layers; None reads the tokens once, forward, and can stream."""
+    """Paths of the mixer layers; None reads the tokens once, forward, and can stream. A mixer
+    that reads the grid itself (``takes_shape``) stands alone, without paths."""
     mlp: MLPConfig = MLPConfig()
     """Width of the MLP layers."""
     block: BlockConfig = BlockConfig()
@@ -73,32 +77,57 @@ class Backbone(nn.Module):
         super().__init__()
         self.config = config
         layers = parse_pattern(config.pattern)
-        self.order = scan_orders.get(config.scan.scan_order) if config.scan else None
+        self.orders = self._layer_orders(layers)
         rates = [config.block.drop_path * i / max(len(layers) - 1, 1) for i in range(len(layers))]
         self.blocks = nn.ModuleList(
-            Block(config.d_model, [self._layer(x) for x in letters], config.block, rate)
-            for letters, rate in zip(layers, rates, strict=True)
+            Block(config.d_model, [self._layer(x, order) for x in letters], config.block, rate)
+            for letters, rate, order in zip(layers, rates, self.orders, strict=True)
         )
         self.norm = make_norm(config.block, config.d_model)
         self.connections = self._dense() if config.connection == "dense" else None
         self.gradient_checkpointing = config.gradient_checkpointing
         self._init_weights(sum(len(letters) for letters in layers))
 
-    def _layer(self, letter: str) -> nn.Module:
+    def _layer_orders(self, layers: tuple[str, ...]) -> list[LayerOrder | None]:
+        """The order of each block with a mixer; they take turns where the config says so."""
+        scan = self.config.scan
+        if scan is None:
+            return [None] * len(layers)
+        order = scan_orders.get(scan.scan_order)
+        if scan.merge == "none" and isinstance(order, scan_orders.NamedOrder):
+            order = order.cycle()
+        orders: list[LayerOrder | None] = []
+        mixers = 0
+        for letters in layers:
+            own = order.for_layer(mixers) if hasattr(order, "for_layer") else order
+            orders.append(own if "M" in letters else None)
+            mixers += "M" in letters
+        return orders
+
+    def _layer(self, letter: str, order: LayerOrder | None) -> nn.Module:
         config = self.config
         if letter == "-":
             return GatedMLP(config.d_model, config.mlp)
         if letter == "*":
             return build_mixer(config.attention, config.d_model)
-        if config.scan is None:
+        if config.scan is None or order is None:
             return build_mixer(config.mixer, config.d_model)
-        assert self.order is not None
+        mixer = build_mixer(config.mixer, config.d_model)
+        if getattr(mixer, "takes_shape", False):
+            return mixer
+        cover = order.cover if isinstance(order, scan_orders.NamedOrder) else "all"
+        if (cover == "partition") != (config.scan.merge == "scatter"):
+            raise ValueError(
+                f"scan order {config.scan.scan_order!r} has the cover '{cover}': "
+                "merge='scatter' goes with paths that share the tokens out, and only with them"
+            )
         return MultiScan(
             config.d_model,
             config.mixer,
-            scan_orders.paths(self.order),
+            scan_orders.paths(order),
             merge=config.scan.merge,
             share=config.scan.share,
+            fold=order.folded if isinstance(order, scan_orders.NamedOrder) else (),
         )
 
     def _dense(self) -> nn.ModuleList:
@@ -148,37 +177,21 @@ class Backbone(nn.Module):
         :param cu_seqlens: int ``(sequences + 1,)``.
         :returns: a tensor like ``x``.
         """
-        if order is None and self.order is not None:
-            order = self._order(x, shape, context, cu_seqlens)
+        read = _Tables(x, shape, context, cu_seqlens, order)
         history = History(self.config.dense_depth)
-        for index, block in enumerate(self.blocks):
+        for index, (block, own) in enumerate(zip(self.blocks, self.orders, strict=True)):
             run = partial(
-                block, order=order, cu_seqlens=cu_seqlens, connect=self._connect(index, history)
+                block,
+                order=read.table(own),
+                cu_seqlens=cu_seqlens,
+                shape=shape or (x.shape[1],),
+                connect=self._connect(index, history),
             )
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(run, x, use_reentrant=False)
             else:
                 x = run(x)
         return self._last(x)
-
-    def _order(
-        self,
-        x: Tensor,
-        shape: tuple[int, ...] | None,
-        context: Mapping[str, Tensor] | None,
-        cu_seqlens: Tensor | None,
-    ) -> Tensor:
-        if not isinstance(self.order, scan_orders.NamedOrder):
-            assert self.order is not None
-            missing = [name for name in self.order.inputs if name not in (context or {})]
-            if missing:
-                raise ValueError(f"the scan order reads {missing}: hand them over in context")
-            order = self.order(context or {})
-            return order[None] if order.dim() == 1 else order[:, None]
-        if cu_seqlens is not None:
-            lengths = cu_seqlens.diff().tolist()
-            return scan_orders.packed(self.order, lengths, device=x.device)
-        return self.order(shape or (x.shape[1],), device=x.device)
 
     def _connect(self, index: int, history: History) -> Connect | None:
         if self.connections is None or isinstance(self.connections[index], nn.Identity):
@@ -193,6 +206,11 @@ class Backbone(nn.Module):
 
         :raises TypeError: when a layer is not causal.
         """
+        if self.config.scan is not None:
+            raise TypeError(
+                f"cannot stream: scan order {self.config.scan.scan_order!r} is read over whole "
+                "sequences; a stack built with scan=None reads the tokens once, as they arrive"
+            )
         return MixerState(children=tuple(b.init_state(batch_size) for b in self.blocks))  # type: ignore[operator]
 
     def prefill(
@@ -222,3 +240,44 @@ class Backbone(nn.Module):
 def _probe(mixer: ScanMixer, d_model: int) -> Tensor:
     weight = next(mixer.parameters())
     return torch.zeros(1, 1, d_model, dtype=weight.dtype, device=weight.device)
+
+
+class _Tables:
+    """The tables of one forward, each made once however many blocks read it."""
+
+    def __init__(
+        self,
+        x: Tensor,
+        shape: tuple[int, ...] | None,
+        context: Mapping[str, Tensor] | None,
+        cu_seqlens: Tensor | None,
+        given: Tensor | None,
+    ) -> None:
+        self._length, self._device = x.shape[1], x.device
+        self._shape, self._context = shape, context or {}
+        self._cu_seqlens, self._given = cu_seqlens, given
+        self._made: dict[int, Tensor] = {}
+
+    def table(self, order: LayerOrder | None) -> Tensor | None:
+        """Return int64 ``(K, L)`` or ``(B, K, L)``; the given table comes before any order."""
+        if self._given is not None or order is None:
+            return self._given
+        if id(order) not in self._made:
+            self._made[id(order)] = self._make(order)
+        return self._made[id(order)]
+
+    def _make(self, order: LayerOrder) -> Tensor:
+        if not isinstance(order, scan_orders.NamedOrder):
+            return scan_orders.paths_of(order, self._context)
+        if self._cu_seqlens is not None:
+            lengths = self._cu_seqlens.diff().tolist()
+            return scan_orders.packed(order, lengths, device=self._device)
+        shape = self._shape or (self._length - order.extra((1,)),)
+        length = math.prod(shape) + order.extra(shape)
+        if length != self._length:
+            raise ValueError(
+                f"scan order {order.name!r} reads {length} tokens of the grid {tuple(shape)}, "
+                f"there are {self._length}: name the grid in shape, and extra tokens in the "
+                "order, as in 'hilbert:tokens(middle)'"
+            )
+        return order.inside(shape, device=self._device)

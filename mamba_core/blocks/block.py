@@ -82,16 +82,18 @@ class Block(nn.Module):
         *,
         order: Tensor | None = None,
         cu_seqlens: Tensor | None = None,
+        shape: Sequence[int] | None = None,
         connect: Connect | None = None,
     ) -> Tensor:
         """Mix whole sequences, ``(B, L, d_model) -> (B, L, d_model)``.
 
         :param order: for the multi-path mixers in this block, int64 ``(K, L)`` or ``(B, K, L)``.
         :param cu_seqlens: int ``(sequences + 1,)`` for packed input.
+        :param shape: the token grid, for mixers that read it.
         :param connect: changes what a scan writes into its state.
         """
         normed = self._normed(x)
-        outputs = [_call(layer, normed, order, cu_seqlens, connect) for layer in self.layers]
+        outputs = [_call(layer, normed, order, cu_seqlens, shape, connect) for layer in self.layers]
         return self._residual(x, outputs)
 
     def prefill(
@@ -169,12 +171,15 @@ def _call(
     x: Tensor,
     order: Tensor | None,
     cu_seqlens: Tensor | None,
+    shape: Sequence[int] | None,
     connect: Connect | None,
 ) -> Tensor:
     if isinstance(layer, GatedMLP):
         return layer(x)
     if isinstance(layer, MultiScan):
-        return layer(x, order=order, cu_seqlens=cu_seqlens)
+        return layer(x, order=order, cu_seqlens=cu_seqlens, shape=shape)
+    if getattr(layer, "takes_shape", False):
+        return layer(x, shape=shape, **packing(cu_seqlens))
     if connect is not None and isinstance(layer, ScanMixer):
         inputs, gate = _connected(layer, x, connect)
         return layer.combine(layer.scan(inputs, cu_seqlens=cu_seqlens)[0], gate)

@@ -21,6 +21,7 @@ COMMANDS = {
     "eval": ("mamba_core.cli.eval", "Measure a trained model on a task's data."),
     "predict": ("mamba_core.cli.predict", "Run a trained model on files."),
     "bench": ("mamba_core.cli.bench", "Measure speed on this machine."),
+    "scan-order": ("mamba_core.cli.scan_order", "Show scan orders, or check one of your own."),
     "check": ("mamba_core.cli.check", "Run the conformance checks of a task or a plugin."),
     "new-plugin": ("mamba_core.cli.new_plugin", "Write a new plugin, with tests that pass."),
 }

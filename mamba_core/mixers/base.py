@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from mamba_core.mixers.state import MixerState
@@ -20,6 +22,9 @@ class Mixer(nn.Module, ABC):
 
     causal: bool = True
     """True when no output depends on a later token, so that the mixer can stream."""
+    takes_shape: bool = False
+    """True for a mixer that reads the grid itself: its ``forward`` takes ``shape``, the sizes of
+    the token grid, and no scan order is put around it."""
 
     @abstractmethod
     def forward(self, x: Tensor, *, cu_seqlens: Tensor | None = None) -> Tensor:
@@ -81,13 +86,17 @@ class ScanMixer(Mixer):
         inputs: Any,
         *,
         order: Tensor | None = None,
+        paths: Sequence[Any] = (),
         cu_seqlens: Tensor | None = None,
         state: MixerState | None = None,
         return_state: bool = False,
     ) -> tuple[Tensor, MixerState | None]:
-        """Run convolution and recurrence.
+        """Run convolution and recurrence; all paths in one call of each op.
 
+        :param inputs: with ``order`` also ``(B, K, L, channels)``, each path's own.
         :param order: int64 ``(K, L)`` or ``(B, K, L)``.
+        :param paths: what reads each of the K paths: this mixer, or what :meth:`make_path`
+            returned. Empty when this one's parameters are for all.
         :returns: ``(B, L, d_inner)`` in token order, with ``order`` ``(B, K, L, d_inner)``;
             and the final state when ``return_state``.
         """
@@ -131,3 +140,11 @@ class ScanMixer(Mixer):
         inputs, gate = self.project(x[:, None])
         y, after = self.scan_step(inputs, state)
         return self.combine(y, gate)[:, 0], after
+
+
+def stacked(paths: Sequence[Any], parameter: Callable[[Any], Tensor | None]) -> Any:
+    """Return one parameter of all paths, ``(K, ...)``, or of the only one as it is."""
+    values = [parameter(path) for path in paths]
+    if len(values) == 1 or values[0] is None:
+        return values[0]
+    return torch.stack(values)  # type: ignore[arg-type]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-import typing
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, create_model
+from pydantic import BaseModel, GetCoreSchemaHandler, ValidationError
 from pydantic_core import core_schema
 from torch import nn
+
+from mamba_core import signature
 
 # given by the caller of build_mixer, or about placement: never fields of a config
 _NOT_FIELDS = ("self", "d_model", "device", "dtype")
@@ -91,24 +90,9 @@ class MixerChoice:
         self.name, self._fields = state
 
 
-@lru_cache
 def fields_model(build: Callable[..., nn.Module]) -> type[BaseModel]:
-    """Read a mixer's fields off its constructor: names, types, bounds and defaults.
-
-    The signature is the only place where they are written; a user's 15-line mixer gets typed,
-    checked fields like a built-in one.
-    """
-    signature = inspect.signature(build)
-    target = build.__init__ if inspect.isclass(build) else build
-    hints = typing.get_type_hints(target, include_extras=True)
-    fields: dict[str, Any] = {}
-    for name, parameter in signature.parameters.items():
-        if name in _NOT_FIELDS or parameter.kind is parameter.VAR_KEYWORD:
-            continue
-        default = ... if parameter.default is parameter.empty else parameter.default
-        fields[name] = (hints.get(name, Any), default)
-    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
-    return create_model(getattr(build, "__name__", "mixer"), __config__=config, **fields)
+    """Return a mixer's fields, read off its constructor."""
+    return signature.fields_model(build, _NOT_FIELDS)
 
 
 def build_mixer(choice: MixerChoice | str | Mapping[str, Any], d_model: int) -> nn.Module:

@@ -13,6 +13,7 @@ Argument names, parameter names and shapes are those of ``mamba_ssm``'s ``Mamba`
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mamba_core.mixers import initial
-from mamba_core.mixers.base import ScanMixer
+from mamba_core.mixers.base import ScanMixer, stacked
 from mamba_core.mixers.state import MixerState
 from mamba_kernels import ops
 
@@ -103,6 +104,15 @@ class Mamba1Path(initial.KeepsFloat32):
         dt, b, c = self.x_proj(u).split([self.options.dt_rank, n, n], dim=-1)
         return self.dt_proj(dt), b, c
 
+    @staticmethod
+    def _select_each(u: Tensor, paths: Sequence[Mamba1Path]) -> tuple[Tensor, Tensor, Tensor]:
+        """:meth:`_select` of each path for its own ``u[:, k]``, or of the only one for all."""
+        if len(paths) == 1:
+            return paths[0]._select(u)
+        chosen = [path._select(u[:, k]) for k, path in enumerate(paths)]
+        dt, b, c = (torch.stack(tensors, dim=1) for tensors in zip(*chosen, strict=True))
+        return dt, b, c
+
     def _by_state(self, b: Tensor) -> Tensor:
         """``(..., L, N)`` -> ``(..., N, L)``; for complex A pairs, ``(..., N/2, 2L)``."""
         if self.A_imag is None:
@@ -114,16 +124,18 @@ class Mamba1Path(initial.KeepsFloat32):
         inputs: Tensor,
         *,
         order: Tensor | None = None,
+        paths: Sequence[Mamba1Path] = (),
         cu_seqlens: Tensor | None = None,
         state: MixerState | None = None,
         return_state: bool = False,
     ) -> tuple[Tensor, MixerState | None]:
         """See :meth:`ScanMixer.scan`; ``inputs`` is x, ``(B, L, d_inner)``."""
+        paths = paths or (self,)
         before = state.tensors if state is not None else {}
-        conv = ops.causal_conv1d(
+        conv: Any = ops.causal_conv1d(
             inputs.transpose(-1, -2),
-            self.conv1d.weight[:, 0],
-            self.conv1d.bias,
+            stacked(paths, lambda path: path.conv1d.weight[:, 0]),
+            stacked(paths, lambda path: path.conv1d.bias),
             activation="silu",
             order=order,
             cu_seqlens=cu_seqlens,
@@ -133,15 +145,15 @@ class Mamba1Path(initial.KeepsFloat32):
         conv_state: Any
         ssm_state: Any
         u, conv_state = conv if return_state else (conv, None)
-        dt, b, c = self._select(u.transpose(-1, -2))
-        result = ops.selective_scan(
+        dt, b, c = self._select_each(u.transpose(-1, -2), paths)
+        result: Any = ops.selective_scan(
             u,
             dt.transpose(-1, -2),
-            self.A,
+            stacked(paths, lambda path: path.A),
             self._by_state(b),
             self._by_state(c),
-            D=self.D,
-            delta_bias=self.dt_proj.bias,
+            D=stacked(paths, lambda path: path.D),
+            delta_bias=stacked(paths, lambda path: path.dt_proj.bias),
             delta_softplus=True,
             order=order,
             cu_seqlens=cu_seqlens,

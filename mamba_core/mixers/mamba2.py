@@ -12,6 +12,7 @@ Argument names, parameter names and shapes are those of ``mamba_ssm``'s ``Mamba2
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mamba_core.mixers import initial
-from mamba_core.mixers.base import ScanMixer
+from mamba_core.mixers.base import ScanMixer, stacked
 from mamba_core.mixers.state import MixerState
 from mamba_kernels import ops
 
@@ -115,16 +116,18 @@ class Mamba2Path(initial.KeepsFloat32):
         inputs: Mamba2Inputs,
         *,
         order: Tensor | None = None,
+        paths: Sequence[Mamba2Path] = (),
         cu_seqlens: Tensor | None = None,
         state: MixerState | None = None,
         return_state: bool = False,
     ) -> tuple[Tensor, MixerState | None]:
         """See :meth:`ScanMixer.scan`."""
+        paths = paths or (self,)
         before = state.tensors if state is not None else {}
-        conv = ops.causal_conv1d(
+        conv: Any = ops.causal_conv1d(
             inputs.xBC.transpose(-1, -2),
-            self.conv1d.weight[:, 0],
-            self.conv1d.bias,
+            stacked(paths, lambda path: path.conv1d.weight[:, 0]),
+            stacked(paths, lambda path: path.conv1d.bias),
             activation="silu",
             order=order,
             cu_seqlens=cu_seqlens,
@@ -136,17 +139,17 @@ class Mamba2Path(initial.KeepsFloat32):
         xBC, conv_state = conv if return_state else (conv, None)
         x, b, c = self._split(xBC.transpose(-1, -2))
         dt = inputs.dt
-        if order is not None:  # the same step sizes for every path
+        if order is not None and dt.dim() == 3:  # the same step sizes for every path
             dt = dt[:, None].expand(-1, order.shape[-2], -1, -1)
-        result = ops.ssd(
+        result: Any = ops.ssd(
             x,
             dt,
-            self.A,
+            stacked(paths, lambda path: path.A),
             b,
             c,
             self.options.chunk_size,
-            D=self._D,
-            dt_bias=self.dt_bias,
+            D=stacked(paths, _skip if len(paths) > 1 else lambda path: path._D),
+            dt_bias=stacked(paths, lambda path: path.dt_bias),
             dt_softplus=True,
             dt_limit=self.options.dt_limit,
             order=order,
@@ -181,6 +184,12 @@ class Mamba2Path(initial.KeepsFloat32):
         wide = torch.promote_types(self.A_log.dtype, torch.float32)
         shape = (batch_size, o.nheads, o.headdim, o.d_state)
         return MixerState({"conv": conv, "ssm": torch.zeros(shape, dtype=wide, device=conv.device)})
+
+
+def _skip(path: Mamba2Path) -> Tensor:
+    """D as ``(H, P)``, the only form that the op takes per path."""
+    d = path._D
+    return d if d.dim() == 2 else d[:, None].expand(-1, path.options.headdim)
 
 
 class GatedRMSNorm(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -12,10 +12,8 @@ from torch import Tensor, nn
 from mamba_core.config import STRICT
 from mamba_core.mixers.base import Mixer, ScanMixer
 from mamba_core.mixers.choice import MixerChoice, build_mixer
-
-Merge = Literal["sum", "mean", "concat", "gate"]
-"""How the K outputs become one: added, averaged, joined along channels and projected, or
-weighted per token by a learned softmax."""
+from mamba_core.mixers.merge import Merge, Scatter, Sum, make_merge
+from mamba_core.mixers.paths import check_parts, folded, map_inputs, put, scan_each, take
 
 Share = Literal["projections", "all", "none"]
 """What the K paths have in common. ``projections``: one input and one output projection around
@@ -28,9 +26,10 @@ class MultiScanConfig:
     """Paths, sharing and merge of a :class:`MultiScan`."""
 
     scan_order: str = "bidirectional"
-    """Name of a registered scan order; its K paths are what is scanned."""
+    """A scan order: a registered name or an expression such as ``hilbert+hilbert:reverse``; its
+    K paths are what is scanned. With ``a|b`` layers take turns."""
     merge: Merge = "mean"
-    """How the K outputs become one."""
+    """How the K outputs become one. With ``none`` layer l reads path l alone, counted round."""
     share: Share | None = None
     """What the paths have in common; None takes ``projections`` where the mixer allows it and
     ``none`` elsewhere."""
@@ -39,14 +38,19 @@ class MultiScanConfig:
 class MultiScan(Mixer):
     """A mixer that reads its tokens along K orders.
 
+    The paths of Mamba mixers go through the convolution and the scan in one call each, the
+    order applied inside; other mixers read one permuted copy per path.
+
     Never causal, whatever its order: a path may read any token first. For a causal stack use
     the mixer itself.
 
     :param mixer: what reads each path.
     :param paths: K, the rows of the order handed to :meth:`forward`.
+    :param fold: axes of the grid whose slices are sequences of their own.
     """
 
     causal = False
+    takes_shape = True
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class MultiScan(Mixer):
         *,
         merge: Merge = "mean",
         share: Share | None = None,
+        fold: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         first = build_mixer(mixer, d_model)
@@ -66,7 +71,7 @@ class MultiScan(Mixer):
                 f"{type(first).__name__} is whole: use share='none' or 'all'"
             )
         self.share = share or ("projections" if splits else "none")
-        self.d_model, self.paths = d_model, paths
+        self.d_model, self.paths, self.fold = d_model, paths, fold
         self.mixer = first
         if self.share == "none":
             self.others = nn.ModuleList(build_mixer(mixer, d_model) for _ in range(paths - 1))
@@ -75,93 +80,85 @@ class MultiScan(Mixer):
             self.others = nn.ModuleList(first.make_path() for _ in range(paths - 1))
         else:
             self.others = nn.ModuleList()
-        self.merge = _merge(merge, d_model, paths)
+        self.merge = make_merge(merge, d_model, paths)
 
     def forward(
-        self, x: Tensor, *, order: Tensor | None = None, cu_seqlens: Tensor | None = None
+        self,
+        x: Tensor,
+        *,
+        order: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
+        shape: Sequence[int] | None = None,
     ) -> Tensor:
         """Mix along every path.
 
         :param x: ``(B, L, d_model)``, packed ``(1, sum of L, d_model)`` with ``cu_seqlens``.
         :param order: int64 ``(K, L)`` or ``(B, K, L)``; packed orders stay inside sequences.
+            Shorter paths of a partition end with -1; -1 between tokens is read as zeros. With
+            ``fold`` the order of one slice.
+        :param shape: the grid, which only ``fold`` needs.
         :returns: a tensor like ``x``, in token order.
         """
         if order is None:
             raise ValueError(f"MultiScan reads {self.paths} paths: hand it order, int64 (K, L)")
         if order.shape[-2] != self.paths:
             raise ValueError(f"order has {order.shape[-2]} paths, the mixer has {self.paths}")
-        if self.share == "projections":
-            return self._scan_between(x, order, cu_seqlens)
-        readers = [self.mixer, *self.others] if self.others else [self.mixer] * self.paths
-        outputs = [
-            self._read(reader, x, order[..., k, :], cu_seqlens) for k, reader in enumerate(readers)
-        ]
-        return self.merge(torch.stack(outputs, dim=1))
+        if self.fold:
+            if shape is None or cu_seqlens is not None:
+                raise ValueError(
+                    "slices need the shape of the grid, and tokens that are not packed"
+                )
+            slices, unfold = folded(x, tuple(shape), self.fold)
+            return unfold(self._mix(slices, order, None))
+        if order.shape[-1] != x.shape[1] or isinstance(self.merge, Scatter):
+            return self._mix_parts(x, order, cu_seqlens)
+        return self._mix(x, order, cu_seqlens)
 
-    def _scan_between(self, x: Tensor, order: Tensor, cu_seqlens: Tensor | None) -> Tensor:
-        """One projection in, K scans, one projection out per merged (or single) path."""
-        assert isinstance(self.mixer, ScanMixer)
+    def _mix(self, x: Tensor, order: Tensor, cu_seqlens: Tensor | None) -> Tensor:
+        """Paths that each read all tokens."""
+        if self.share == "none":
+            xs = [x] * self.paths
+            return self.merge(self._stack(scan_each(self._readers(), xs, order, cu_seqlens)))
+        if not isinstance(self.mixer, ScanMixer):
+            readers = [self.mixer] * self.paths
+            return self.merge(self._stack(scan_each(readers, [x] * self.paths, order, cu_seqlens)))
         inputs, gate = self.mixer.project(x)
-        scans = [self.mixer.scan, *(path.scan for path in self.others)]  # type: ignore[operator]
-        outputs = [
-            scan(inputs, order=order[..., k : k + 1, :], cu_seqlens=cu_seqlens)[0]
-            for k, scan in enumerate(scans)
-        ]
-        y = torch.cat(outputs, dim=1)
-        if isinstance(self.merge, _Sum):  # linear up to the gate: merge before projecting once
-            return self.mixer.combine(self.merge(y), gate)
+        y, _ = self.mixer.scan(inputs, order=order, paths=self._scans(), cu_seqlens=cu_seqlens)
+        if isinstance(self.merge, Sum) and self.share == "projections":
+            return self.mixer.combine(self.merge(y), gate)  # one gate and projection, as in Vim
         return self.merge(self.mixer.combine(y, gate[:, None].expand(-1, self.paths, -1, -1)))
 
+    def _mix_parts(self, x: Tensor, order: Tensor, cu_seqlens: Tensor | None) -> Tensor:
+        """Paths with empty slots: each token is read from a copy, by one path."""
+        if cu_seqlens is not None or order.dim() != 2:
+            raise ValueError(
+                f"order reads {order.shape[-1]} tokens, x has {x.shape[1]}; orders with empty "
+                "slots are (K, M) and cannot be packed"
+            )
+        check_parts(order, x.shape[1])
+        if isinstance(self.mixer, ScanMixer) and self.share != "none":
+            inputs, gate = self.mixer.project(x)
+            parts = map_inputs(lambda t: take(t, order), inputs)
+            straight = torch.arange(order.shape[1], device=x.device).expand(self.paths, -1)
+            y, _ = self.mixer.scan(parts, order=straight, paths=self._scans())
+            return self.mixer.combine(put(y, order, x.shape[1]), gate)
+        readers = self._readers() if self.share == "none" else [self.mixer] * self.paths
+        parts = take(x, order)
+        outputs = [reader(parts[:, k]) for k, reader in enumerate(readers)]
+        return put(torch.stack(outputs, dim=1), order, x.shape[1])
+
+    def _readers(self) -> list[nn.Module]:
+        return [self.mixer, *self.others]
+
+    def _scans(self) -> list[nn.Module]:
+        """What :meth:`ScanMixer.scan` takes as its paths."""
+        return self._readers() if self.others else []
+
     @staticmethod
-    def _read(mixer: nn.Module, x: Tensor, order: Tensor, cu_seqlens: Tensor | None) -> Tensor:
-        """Gather, mix, scatter back: works with any mixer."""
-        index = order.expand(x.shape[0], -1)[..., None].expand(-1, -1, x.shape[-1])
-        y = mixer(x.gather(1, index), **packing(cu_seqlens))
-        return torch.zeros_like(y).scatter(1, index, y)
+    def _stack(outputs: list[Tensor]) -> Tensor:
+        return torch.stack(outputs, dim=1)
 
 
 def packing(cu_seqlens: Tensor | None) -> dict[str, Tensor]:
     """Return the keyword for packed input, or none, so that simple mixers need not know it."""
     return {} if cu_seqlens is None else {"cu_seqlens": cu_seqlens}
-
-
-class _Sum(nn.Module):
-    """Add the paths, ``(B, K, L, D) -> (B, L, D)``, or average them."""
-
-    def __init__(self, scale: float) -> None:
-        super().__init__()
-        self.scale = scale
-
-    def forward(self, y: Tensor) -> Tensor:
-        total = y.sum(1)
-        return total if self.scale == 1.0 else total * self.scale
-
-
-class _Concat(nn.Module):
-    """Join the paths' channels and project back to ``d_model``."""
-
-    def __init__(self, d_model: int, paths: int) -> None:
-        super().__init__()
-        self.proj = nn.Linear(paths * d_model, d_model, bias=False)
-
-    def forward(self, y: Tensor) -> Tensor:
-        return self.proj(y.transpose(1, 2).flatten(2))
-
-
-class _Gate(nn.Module):
-    """Weigh the paths per token by a softmax of each one's own score."""
-
-    def __init__(self, d_model: int) -> None:
-        super().__init__()
-        self.score = nn.Linear(d_model, 1, bias=False)
-
-    def forward(self, y: Tensor) -> Tensor:
-        return (y * self.score(y).softmax(dim=1)).sum(1)
-
-
-def _merge(merge: Merge, d_model: int, paths: int) -> nn.Module:
-    if merge == "concat":
-        return _Concat(d_model, paths)
-    if merge == "gate":
-        return _Gate(d_model)
-    return _Sum(1.0 if merge == "sum" else 1.0 / paths)

@@ -35,6 +35,7 @@ class DataOrder(Protocol):
     def __call__(self, context: Mapping[str, Tensor]) -> Tensor:
         """Return int64 ``(B, L)``, or ``(sum of L,)`` for packed sequences.
 
-        In the packed form each sequence's positions hold ids of that same sequence.
+        In the packed form each sequence's positions hold ids of that same sequence. An order
+        with an attribute ``paths`` above 1 returns ``(B, K, L)`` or ``(K, sum of L)``.
         """
         ...

@@ -114,6 +114,11 @@ def offers(kind: str) -> tuple[Offer, ...]:
     return snapshot().offers.get(kind, ()) + registered
 
 
+def state() -> tuple[object, object]:
+    """Return what stays the same object as long as no record comes or goes; for caches."""
+    return snapshot(), _session
+
+
 def plugins() -> tuple[PluginInfo, ...]:
     """Return every plugin found, failed and blocked ones too."""
     return snapshot().plugins

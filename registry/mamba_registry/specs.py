@@ -17,6 +17,10 @@ from mamba_registry.refs import Ref, check_ref
 
 Continuity = Literal["unit", "king", "jumps"]
 """Largest move of a path: to a 4-neighbour, to an 8-neighbour, anywhere."""
+Cover = Literal["all", "partition", "padded"]
+"""What the paths of an order read: ``all``, every path each token once; ``partition``, all paths
+together each token once, shorter ones ending with -1; ``padded``, every path each token once, and
+empty slots (-1) between them."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]*")
 _PREFIXES = ("https://", "http://", "file://")
@@ -253,8 +257,8 @@ class ScanOrderSpec:
     causal: bool = False
     """Reads tokens in the order they arrive, so that a model may stream."""
     continuity: Continuity = "jumps"
-    cover: bool = True
-    """Every path reads every token."""
+    cover: Cover = "all"
+    """What the paths read; tables of the other two kinds have -1 where there is no token."""
 
     def __post_init__(self) -> None:
         _check_name(self.name, "scan order")
