@@ -18,7 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
-TRIALS = {"audio": "test_model.py", "language": "test_model.py"}  # one test file of each plugin
+# one test file of each plugin
+TRIALS = {"audio": "test_model.py", "language": "test_model.py", "vision": "test_model.py"}
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> None:
