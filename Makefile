@@ -5,8 +5,9 @@ PYTHON  ?= python3
 PY      := .venv/bin/python
 PLUGINS := $(sort $(dir $(wildcard plugins/*/pyproject.toml)))
 STAMP   := .venv/.installed
+NATIVE  := ./kernels/native
 INSTALL := $(if $(shell command -v uv),uv pip install --python $(PY),$(PY) -m pip install --disable-pip-version-check)
-EDITABLE := -e '.[train,dev]' $(foreach p,$(PLUGINS),-e $(patsubst %/,%,$(p)))
+EDITABLE := $(NATIVE) -e '.[train,dev]' $(foreach p,$(PLUGINS),-e $(patsubst %/,%,$(p)))
 
 .PHONY: demo test lint bench docs dist clean
 demo: $(STAMP)
@@ -32,7 +33,8 @@ dist: $(STAMP)
 	$(PY) scripts/dist.py
 
 # The stamp is written last: an interrupted installation is taken up again.
-$(STAMP): pyproject.toml $(wildcard plugins/*/pyproject.toml)
+$(STAMP): pyproject.toml $(wildcard plugins/*/pyproject.toml) \
+          $(wildcard $(addprefix $(NATIVE)/,pyproject.toml CMakeLists.txt src/* mamba_kernels_native/*.py))
 	@if command -v uv >/dev/null; then \
 	  test -x $(PY) || uv venv --python 3.11 .venv; \
 	else \

@@ -32,6 +32,8 @@ from mamba_registry.ids import parse_id
 from mamba_registry.lookup import find_mixer, find_scan_order, find_task
 from mamba_registry.refs import resolve
 from mamba_registry.specs import (
+    Continuity,
+    Cover,
     MixerSpec,
     PluginInfo,
     ScanOrderSpec,
@@ -313,14 +315,28 @@ def register_scan_order(
     dims: int | None,
     summary: str = "",
     causal: bool = False,
+    continuity: Continuity = "jumps",
+    cover: Cover = "all",
     replace: bool = False,
 ) -> None:
     """Register a scan order for this process.
 
     :param order: a ``ShapeOrder`` ``(shape, *, device="cpu") -> (K, L)``, or a ``DataOrder``.
+        Further keyword arguments with defaults are its parameters: ``"name(3)"``.
     :param dims: dimensions of the grids it reads; None for any.
+    :param causal: it never reads a later time step before an earlier one.
+    :param continuity: the longest move of its paths.
+    :param cover: what its paths read together.
     """
-    record = ScanOrderSpec(name=name, dims=dims, order=order, summary=summary, causal=causal)
+    record = ScanOrderSpec(
+        name=name,
+        dims=dims,
+        order=order,
+        summary=summary,
+        causal=causal,
+        continuity=continuity,
+        cover=cover,
+    )
     register(record, replace=replace)
 
 
@@ -330,12 +346,23 @@ def scan_order(
     dims: int | None,
     summary: str = "",
     causal: bool = False,
+    continuity: Continuity = "jumps",
+    cover: Cover = "all",
     replace: bool = False,
 ) -> Callable[[T], T]:
     """Decorate a function that makes an order; see :func:`register_scan_order`."""
 
     def decorate(order: T) -> T:
-        register_scan_order(name, order, dims=dims, summary=summary, causal=causal, replace=replace)
+        register_scan_order(
+            name,
+            order,
+            dims=dims,
+            summary=summary,
+            causal=causal,
+            continuity=continuity,
+            cover=cover,
+            replace=replace,
+        )
         return order
 
     return decorate

@@ -18,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
+NATIVE = ROOT / "kernels/native"
 # one test file of each plugin
 TRIALS = {"audio": "test_model.py", "language": "test_model.py", "vision": "test_model.py"}
 
@@ -31,6 +32,10 @@ def run(*command: str | Path, cwd: Path = ROOT) -> None:
 def look_into(wheel: Path, project: Path) -> None:
     """Raise unless the wheel holds all files of its packages that are not Python's caches."""
     held = set(zipfile.ZipFile(wheel).namelist())
+    if project == NATIVE:
+        if not any(name.startswith("mamba_kernels_native/kernels.") for name in held):
+            raise SystemExit(f"{wheel.name} lacks the library: its compilation failed, see above")
+        return
     packages = [p.parent for p in project.glob("mamba_*/py.typed")]
     if project == ROOT:
         packages += [ROOT / "kernels/mamba_kernels", ROOT / "registry/mamba_registry"]
@@ -49,7 +54,7 @@ def main() -> None:
     """Build, check, install and try."""
     plugins = sorted(p.parent for p in ROOT.glob("plugins/*/pyproject.toml"))
     shutil.rmtree(DIST, ignore_errors=True)
-    for project in (ROOT, *plugins):
+    for project in (NATIVE, ROOT, *plugins):
         before = set(DIST.glob("*.whl"))
         run(sys.executable, "-m", "build", "--outdir", DIST, project)
         (wheel,) = set(DIST.glob("*.whl")) - before

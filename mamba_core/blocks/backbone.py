@@ -27,6 +27,7 @@ from mamba_core.mixers import (
     ScanMixer,
     build_mixer,
 )
+from mamba_core.mixers.choice import takes_shape
 from mamba_core.mixers.initial import zero_linear_biases
 
 LayerOrder = scan_orders.NamedOrder | scan_orders.DataOrder
@@ -110,11 +111,8 @@ class Backbone(nn.Module):
             return GatedMLP(config.d_model, config.mlp)
         if letter == "*":
             return build_mixer(config.attention, config.d_model)
-        if config.scan is None or order is None:
+        if config.scan is None or order is None or takes_shape(config.mixer):
             return build_mixer(config.mixer, config.d_model)
-        mixer = build_mixer(config.mixer, config.d_model)
-        if getattr(mixer, "takes_shape", False):
-            return mixer
         cover = order.cover if isinstance(order, scan_orders.NamedOrder) else "all"
         if (cover == "partition") != (config.scan.merge == "scatter"):
             raise ValueError(

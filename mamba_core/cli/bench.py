@@ -44,7 +44,7 @@ def run(
     fields: dict[str, dict[str, Any]],
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="scan, ssd or startup; all where none is given."),
+        typer.Argument(metavar="[NAME]", help="scan, ssd, orders or startup; none: all."),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Timed calls per contender.")] = 7,
     seconds: Annotated[

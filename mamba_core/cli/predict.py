@@ -51,9 +51,11 @@ def run(
     )
     if json:
         print_json(rows)
-        return
-    for row in rows:
-        print("  ".join(f"{name}: {_short(value)}" for name, value in row.items()))
+    else:
+        for row in rows:
+            print("  ".join(f"{name}: {_short(value)}" for name, value in row.items()))
+    if any("error" in row for row in rows):  # a file that the others were not stopped by
+        raise typer.Exit(1)
 
 
 def _short(value: Any) -> str:

@@ -95,6 +95,17 @@ def fields_model(build: Callable[..., nn.Module]) -> type[BaseModel]:
     return signature.fields_model(build, _NOT_FIELDS)
 
 
+def takes_shape(choice: MixerChoice) -> bool:
+    """Say whether a mixer reads the grid itself, without building it.
+
+    :raises mamba_core.registry.MixerError: for a name nobody offers.
+    """
+    from mamba_core import registry
+
+    build = registry.resolve(registry.mixer_spec(choice.name).build)
+    return bool(getattr(build, "takes_shape", False))
+
+
 def build_mixer(choice: MixerChoice | str | Mapping[str, Any], d_model: int) -> nn.Module:
     """Build the mixer a config asks for.
 

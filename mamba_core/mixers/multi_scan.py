@@ -101,6 +101,10 @@ class MultiScan(Mixer):
         """
         if order is None:
             raise ValueError(f"MultiScan reads {self.paths} paths: hand it order, int64 (K, L)")
+        if not isinstance(order, Tensor):
+            raise TypeError(
+                f"order is a {type(order).__name__}; a tensor int64 (K, L) belongs here"
+            )
         if order.shape[-2] != self.paths:
             raise ValueError(f"order has {order.shape[-2]} paths, the mixer has {self.paths}")
         if self.fold:

@@ -86,7 +86,7 @@ class NamedOrder:
         table = _cache.get(key)
         if table is None:
             grid = self._grid(shape)
-            table = self._build(self._node, grid, device)
+            table = self._checked(grid, device)
             _cache.put((self, grid, str(device)), table)
         return table
 
@@ -146,15 +146,19 @@ class NamedOrder:
             )
         return grid
 
-    def _build(self, node: nodes.Node, grid: tuple[int, ...], device: torch.device | str) -> Tensor:
+    def build(self, shape: Sequence[int], *, device: torch.device | str = "cpu") -> Tensor:
+        """Make the table anew, unchecked; what a call remembers."""
+        return self._node.table(self._grid(shape), device)
+
+    def _checked(self, grid: tuple[int, ...], device: torch.device | str) -> Tensor:
         name = f"scan order '{self.name}' of {grid}"
-        length = math.prod(grid) + node.extra(grid)
-        table = node.table(grid, device)
+        length = math.prod(grid) + self._node.extra(grid)
+        table = self.build(grid, device=device)
         check_cover(table, length, self.cover, name=name)
         if table.device.type != torch.device(device).type:
             raise ScanOrderError(f"{name} is on {table.device}; it was asked for on {device}")
         if length <= _TWICE:
-            check_same(table, node.table(grid, device), name)
+            check_same(table, self.build(grid, device=device), name)
         if self.causal:
             check_causal(table, grid, name=name)
         return table

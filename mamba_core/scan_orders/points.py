@@ -83,8 +83,8 @@ class _PointOrder:
 class PointHilbert(_PointOrder):
     """Along a three-dimensional Hilbert curve (PointMamba, 2402.10739).
 
-    Their second curve, "trans", is ``axes="yxz"``; the two sequences are concatenated there
-    (see :class:`~mamba_core.scan_orders.Segments`). Their cells have a side of 0.02, and their
+    Their second curve, "trans", is ``axes="yxz"``; their model concatenates the two sequences.
+    Their cells have a side of 0.02, and their
     bit depth is that of the largest cloud in the batch; here both are fixed.
     """
 

@@ -101,4 +101,5 @@ def shuffle_rows(
 
 def _drawn(length: int, seed: int) -> Tensor:
     # on the CPU, because generators of other devices give other numbers
-    return torch.randperm(length, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator("cpu").manual_seed(seed)
+    return torch.randperm(length, generator=generator, device="cpu")

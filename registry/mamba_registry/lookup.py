@@ -198,7 +198,14 @@ def _no_order(name: str, dims: int | None, named: list[Offer], every: tuple[Offe
     usable = sorted({o.spec.name for o in every if dims is None or o.spec.dims in (None, dims)})
     what = f"No scan order '{name}'" + (f" for {dims}-d inputs" if dims is not None else "")
     hint = f" It exists for {_dims(named)}." if named else suggest(name, usable)
-    return "\n".join([f"{what}.{hint} Available: {', '.join(usable) or 'none'}.", *_failures(None)])
+    return "\n".join([f"{what}.{hint} {_available(usable)}", *_failures(None)])
+
+
+def _available(orders: list[str]) -> str:
+    """The names, or where they are shown when they would hide the rest of the message."""
+    if len(orders) <= 12:
+        return f"Available: {', '.join(orders) or 'none'}."
+    return "`mamba-core scan-order list` shows them all."
 
 
 def _dims(named: list[Offer]) -> str:

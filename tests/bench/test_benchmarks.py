@@ -21,6 +21,7 @@ ONCE = Settings(rounds=1)
 TINY = {
     "scan": {"batch": 2, "channels": 5, "length": 7, "state": 3, "curve_lengths": (4, 5, 6)},
     "ssd": {"batch": 2, "length": 9, "heads": 3, "headdim": 4, "state": 5},
+    "orders": {"side": 9, "grid": 3, "channels": 2, "state": 3},
     "startup": {},
 }
 SCAN = {"op": "selective_scan", "function": ops.selective_scan, "options": {"delta_softplus": True}}

@@ -167,6 +167,14 @@ def test_kernels_agree():
     assert not problems(found)
 
 
+def test_missing_compiled_kernels_are_explained(monkeypatch):
+    reason = "no compiler was found"
+    monkeypatch.setattr("mamba_kernels.backends.native.library_status", lambda: (None, reason))
+    (found,) = [f for f in kernels.backends() if reason in f.text]
+    assert found.status == "note"
+    assert "mamba-kernels-native" in (found.fix or "")
+
+
 def test_wrong_kernel_is_a_problem(monkeypatch):
     monkeypatch.setattr(kernels, "relative_error", lambda *_: 0.3)
     assert "off by 3.0e-01" in problems(kernels.self_test())[0].text

@@ -105,6 +105,8 @@ def test_bad_use_is_named(order, x):
         module(x)
     with pytest.raises(ValueError, match="2 paths"):
         module(x, order=order[:2])
+    with pytest.raises(TypeError, match="order is a Rank"):
+        module(x, order=scan_orders.inverse(order))
     with pytest.raises(ValueError, match="share='projections'"):
         MultiScan(D, "attention", 2, share="projections")
     with pytest.raises(TypeError, match="cannot stream"):

@@ -272,3 +272,28 @@ def test_partial_covers_are_what_they_say(paths, cover, message):
 def test_packed_refuses_what_cannot_be_packed():
     with pytest.raises(ScanOrderError, match="cannot read packed"):
         scan_orders.packed(scan_orders.get("raster:tokens(head)"), [3, 4])
+
+
+def test_the_decorator_takes_what_the_record_holds():
+    with registry.isolated():
+
+        @registry.scan_order("halves", dims=1, cover="partition", continuity="unit")
+        def halves(shape, *, device="cpu"):
+            tokens = torch.arange(shape[0], device=device)
+            return torch.stack(
+                [tokens[::2], torch.nn.functional.pad(tokens[1::2], (0, 1), value=-1)]
+            )
+
+        order = scan_orders.get("halves:reverse")
+        assert order((5,)).tolist() == [[4, 2, 0], [3, 1, -1]]
+        assert (order.cover, order.paths) == ("partition", 2)
+        with pytest.raises(ScanOrderError, match="loses the others"):
+            scan_orders.get("halves:path(0)")
+
+
+def test_a_plugins_order_may_be_used_in_expressions():
+    from mamba_registry.specs import ScanOrderSpec
+
+    spec = ScanOrderSpec(name="acme/own", dims=2, order="mamba_core.scan_orders.continuous:spiral")
+    with registry.isolated(spec):
+        assert torch.equal(table("acme/own:reverse"), table("spiral:reverse"))

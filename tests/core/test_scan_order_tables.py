@@ -249,3 +249,11 @@ def test_windows_larger_than_the_grid_are_refused():
 def test_a_large_hilbert_curve_takes_seconds_and_is_one():
     order = scan_orders.hilbert.hilbert((2048, 2048))
     assert continuity_of(order[0], (2048, 2048)) == "unit"
+
+
+def test_orders_are_counted_while_models_are_built_without_memory():
+    """``mamba-core info`` builds every preset on the meta device."""
+    with torch.device("meta"):
+        for name, dims in CASES:
+            order = scan_orders.get(f"{name}:reverse")
+            assert order.paths == scan_orders.get(name).build(GRIDS[dims][-1]).shape[0]

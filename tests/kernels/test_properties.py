@@ -356,3 +356,32 @@ def test_inputs_are_left_alone(op, runner):
     last.fill_(7)  # the caller may write into a state: it shares no memory with the inputs
     for name, value in before.items():
         assert torch.equal(call[name], value), name
+
+
+@each_scan
+def test_offsets_beyond_32_bits(op, runner):
+    """A view whose rows lie more than 2**31 numbers apart; almost none of it is ever touched."""
+    call = MAKE[op](Draw(DTYPE, runner.device), batch=1)
+    first = next(iter(TIME[op]))
+    apart, tokens = 2**31 + 3, call[first]
+    rows = tokens.movedim(-2, 0)  # channels of the scan and the convolution, heads of SSD
+    try:
+        memory = torch.empty(apart + rows[0].numel(), dtype=DTYPE, device=runner.device)
+    except RuntimeError as error:
+        pytest.skip(f"no 8 GiB of address space: {error}")
+    inner = rows[0].contiguous()
+    far = memory.as_strided((2, *inner.shape), (apart, *inner.stride()))
+    far.copy_(rows[:2])
+    channels = {"selective_scan": 1, "causal_conv1d": 1, "ssd": 2}[op]
+    two = MAKE[op](
+        Draw(DTYPE, runner.device), batch=1, **{"heads" if op == "ssd" else "channels": 2}
+    )
+    near = tokens.narrow(channels, 0, 2).clone()
+    view = far.movedim(0, -2)
+    assert torch.equal(view, near)
+    for have, want in zip(
+        values(op, runner, {**two, first: view}),
+        values(op, runner, {**two, first: near}),
+        strict=True,
+    ):
+        close(have, want)

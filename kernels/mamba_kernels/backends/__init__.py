@@ -33,8 +33,9 @@ class Call:
     :param op: one of :data:`OPS`.
     :param device: device type of the tensors, ``"cpu"`` or ``"cuda"`` for instance.
     :param dtype: dtype of the first tensor.
-    :param features: what is unusual: ``"complex"`` (A is complex), ``"constant"`` (B or C does not
-        change over time), ``"order"``, ``"packed"``, ``"grad"`` (a backward will follow).
+    :param features: what is unusual: ``"double"`` (computed in float64), ``"complex"`` (A is
+        complex), ``"constant"`` (B or C does not change over time), ``"order"``, ``"packed"``,
+        ``"grad"`` (a backward will follow).
     """
 
     op: str
@@ -48,7 +49,8 @@ class Backend(Protocol):
 
     ``name``: what :data:`FORCE` calls it. ``supports(call)``: None to accept, else one sentence
     that says why not. ``load(op)``: an object with ``forward`` and ``backward`` (or, for the
-    updates, ``update``) of the signatures in ``backends/eager/<op>.py``.
+    updates, ``update``) of the signatures in ``backends/eager/<op>.py``. Where forward keeps
+    something for backward, ``keeps`` makes it, empty: traced and real calls must agree.
     """
 
     @property
@@ -77,8 +79,10 @@ def _no_triton(call: Call) -> str | None:
     return "no Triton kernels in this version of mamba_kernels; they are planned"
 
 
-def _no_native(call: Call) -> str | None:
-    return "no compiled CPU kernels in this version of mamba_kernels; they are planned"
+def _native(call: Call) -> str | None:
+    from mamba_kernels.backends.native import refusal
+
+    return refusal(call)
 
 
 def _eager(call: Call) -> str | None:
@@ -95,7 +99,7 @@ def _anything(call: Call) -> str | None:
 
 _BUILTIN: tuple[Backend, ...] = (
     _Builtin("triton", _no_triton),
-    _Builtin("native", _no_native),
+    _Builtin("native", _native),
     _Builtin("eager", _eager),
     _Builtin("reference", _anything),
 )

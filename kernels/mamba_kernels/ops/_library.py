@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from mamba_kernels import backends
+from mamba_kernels.backends.layout import working_dtype
 
 LIBRARY = torch.library.Library("mamba_kernels", "DEF")
 
-Fake = Callable[..., tuple[Tensor, Tensor, Tensor]]
+Fake = Callable[..., tuple[Tensor, Tensor]]
 
 
 def define(
@@ -28,8 +29,8 @@ def define(
     :param tensors: names of the differentiable inputs, ``"D?"`` for an optional one.
     :param options: schema text of the other inputs, ``"Tensor? order"`` for instance. ``bool keep``
         (a backward will follow) and ``str backend`` are added at the end.
-    :param fake: from all inputs to empty ``(out, last state, saved)``. ``saved`` is what forward
-        keeps for backward.
+    :param fake: from all inputs to empty ``(out, last state)``. What forward keeps for backward
+        is the backend's own affair: its ``keeps(*inputs)``, if it has one, makes it, empty.
     """
     inputs = [f"Tensor{'?' if t.endswith('?') else ''} {t.rstrip('?')}" for t in tensors]
     count = len(inputs)
@@ -50,8 +51,14 @@ def _define_forward(op: str, fake: Fake) -> None:
         with torch.no_grad():
             return backends.load(args[-1], op).forward(*args[:-1])  # type: ignore[attr-defined]
 
+    def fake_with_saved(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
+        *inputs, keep, backend = args
+        keeps = getattr(backends.load(backend, op), "keeps", None)
+        saved = keeps(*inputs) if keep and keeps is not None else inputs[0].new_empty(0)
+        return (*fake(*inputs), saved)
+
     LIBRARY.impl(op, forward, "CompositeExplicitAutograd")
-    torch.library.register_fake(f"mamba_kernels::{op}", fake, lib=LIBRARY)
+    torch.library.register_fake(f"mamba_kernels::{op}", fake_with_saved, lib=LIBRARY)
 
 
 def _define_backward(op: str, count: int) -> None:
@@ -129,6 +136,15 @@ def _define_autograd(op: str, count: int) -> None:
     torch.library.register_autograd(
         f"mamba_kernels::{op}", backward, setup_context=setup, lib=LIBRARY
     )
+
+
+def features_of(
+    *tensors: Tensor | None, keep: bool = False, order: bool = False, packed: bool = False
+) -> list[str]:
+    """The :class:`~mamba_kernels.backends.Call` features that all ops have in common."""
+    double = working_dtype(*tensors) == torch.float64
+    given = {"double": double, "order": order, "packed": packed, "grad": keep}
+    return [name for name, present in given.items() if present]
 
 
 def differentiated(*tensors: Tensor | None) -> bool:

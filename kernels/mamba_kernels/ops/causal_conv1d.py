@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mamba_kernels import backends
 from mamba_kernels.ops import _checks as check
-from mamba_kernels.ops._library import define, differentiated
+from mamba_kernels.ops._library import define, differentiated, features_of
 
 ACTIVATIONS = (None, "silu", "swish")
 
@@ -30,12 +30,10 @@ def _fake(
     order: Tensor | None,
     seq_idx: Tensor | None,
     cu_seqlens: Tensor | None,
-    keep: bool,
-    backend: str,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     paths = () if order is None else (order.shape[-2],)
     out = x.new_empty((x.shape[0], *paths, *x.shape[-2:]))
-    return out, x.new_empty(_state_shape(x, weight, order, cu_seqlens)), x.new_empty(0)
+    return out, x.new_empty(_state_shape(x, weight, order, cu_seqlens))
 
 
 _op = define(
@@ -109,15 +107,10 @@ def causal_conv1d(
     shape = _state_shape(x, weight, order, cu_seqlens)
     check.shape(op, "initial_states", initial_states, shape)
     act = check_activation(op, activation)
-    features = []
-    if order is not None:
-        features.append("order")
-    if cu_seqlens is not None or seq_idx is not None:
-        features.append("packed")
-    keep = differentiated(x, weight, bias, initial_states)
-    if keep:
-        features.append("grad")
-    backend = backends.choose(op, x.device.type, x.dtype, tuple(features))
     tensors = (x, weight, bias, initial_states)
+    keep = differentiated(*tensors)
+    packed = cu_seqlens is not None or seq_idx is not None
+    features = features_of(*tensors, keep=keep, order=order is not None, packed=packed)
+    backend = backends.choose(op, x.device.type, x.dtype, tuple(features))
     out, last, _ = _op(*tensors, act, order, seq_idx, cu_seqlens, keep, backend)
     return (out, last) if return_final_states else out

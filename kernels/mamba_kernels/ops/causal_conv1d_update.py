@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mamba_kernels import backends
 from mamba_kernels.ops import _checks as check
-from mamba_kernels.ops._library import define_update
+from mamba_kernels.ops._library import define_update, features_of
 from mamba_kernels.ops.causal_conv1d import check_activation
 
 
@@ -59,5 +59,6 @@ def causal_conv1d_update(
             f"{conv_state.shape[-1]}"
         )
     act = check_activation(op, activation)
-    backend = backends.choose(op, x.device.type, x.dtype, ())
+    features = features_of(x, conv_state, weight)
+    backend = backends.choose(op, x.device.type, x.dtype, tuple(features))
     return _op(x, conv_state, weight, bias, act, backend)

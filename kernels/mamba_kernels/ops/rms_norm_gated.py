@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mamba_kernels import backends
 from mamba_kernels.ops import _checks as check
-from mamba_kernels.ops._library import define, differentiated
+from mamba_kernels.ops._library import define, differentiated, features_of
 
 
 def _fake(
@@ -17,10 +17,8 @@ def _fake(
     eps: float,
     group_size: int,
     norm_before_gate: bool,
-    keep: bool,
-    backend: str,
-) -> tuple[Tensor, Tensor, Tensor]:
-    return x.new_empty(x.shape), x.new_empty(0), x.new_empty(0)
+) -> tuple[Tensor, Tensor]:
+    return x.new_empty(x.shape), x.new_empty(0)
 
 
 _op = define(
@@ -66,5 +64,6 @@ def rms_norm_gated(
     if size < 1 or channels % size:
         raise ValueError(f"{op}: group_size {size} does not divide the {channels} channels")
     keep = differentiated(x, weight, bias, z)
-    backend = backends.choose(op, x.device.type, x.dtype, ("grad",) if keep else ())
+    features = features_of(x, weight, keep=keep)
+    backend = backends.choose(op, x.device.type, x.dtype, tuple(features))
     return _op(x, weight, bias, z, eps, size, norm_before_gate, keep, backend)[0]

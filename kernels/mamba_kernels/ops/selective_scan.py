@@ -8,10 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from mamba_kernels import backends
-from mamba_kernels.backends.eager._scan_core import BLOCK
 from mamba_kernels.backends.layout import working_dtype
 from mamba_kernels.ops import _checks as check
-from mamba_kernels.ops._library import define, differentiated
+from mamba_kernels.ops._library import define, differentiated, features_of
 
 
 def _state_shape(
@@ -35,22 +34,11 @@ def _fake(
     delta_softplus: bool,
     order: Tensor | None,
     cu_seqlens: Tensor | None,
-    keep: bool,
-    backend: str,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     dtype = working_dtype(u, delta, A, B, C, initial_state)
     out = u.new_empty(delta.shape)
     state_dtype = dtype.to_complex() if A.is_complex() else dtype
-    last = u.new_empty(_state_shape(u, A, order, cu_seqlens), dtype=state_dtype)
-    if not keep or backend != "eager":
-        return out, last, u.new_empty(0, dtype=dtype)
-    grouped = 4 if order is None else 5
-    groups = max(x.shape[-3] if x.dim() == grouped else 1 for x in (B, C))
-    scans = u.shape[0] * (1 if order is None else order.shape[-2]) * groups
-    blocks = (u.shape[-1] + BLOCK - 1) // BLOCK
-    # flat: whether a dimension of its own is 1 would be asked, and would pin the length in export
-    size = blocks * scans * A.shape[-1] * (A.shape[-2] // groups)
-    return out, last, u.new_empty(size, dtype=dtype)
+    return out, u.new_empty(_state_shape(u, A, order, cu_seqlens), dtype=state_dtype)
 
 
 _op = define(
@@ -173,18 +161,14 @@ def selective_scan(
     """
     _check(u, delta, A, B, C, D, z, delta_bias, initial_state, order, cu_seqlens)
     tensors = (u, delta, A, B, C, D, z, delta_bias, initial_state)
-    features = []
+    keep = differentiated(*tensors)
+    features = features_of(
+        *tensors, keep=keep, order=order is not None, packed=cu_seqlens is not None
+    )
     if A.is_complex():
         features.append("complex")
     if B.dim() == 2 or C.dim() == 2:
         features.append("constant")
-    if order is not None:
-        features.append("order")
-    if cu_seqlens is not None:
-        features.append("packed")
-    keep = differentiated(*tensors)
-    if keep:
-        features.append("grad")
     backend = backends.choose("selective_scan", u.device.type, u.dtype, tuple(features))
     out, last, _ = _op(*tensors, delta_softplus, order, cu_seqlens, keep, backend)
     return (out, last) if return_last_state else out

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mamba_kernels import backends
 from mamba_kernels.ops import _checks as check
-from mamba_kernels.ops._library import define_update
+from mamba_kernels.ops._library import define_update, features_of
 
 
 def _fake(state: Tensor, x: Tensor, *rest: object) -> Tensor:
@@ -83,5 +83,6 @@ def selective_state_update(
     groups = {value.shape[1] for value in (B, C) if value.dim() == 3} - {1}
     if len(groups) > 1:
         raise ValueError(f"{op}: B and C must have the same number of groups, got {sorted(groups)}")
-    backend = backends.choose(op, x.device.type, x.dtype, ())
+    features = features_of(state, x, dt, A)
+    backend = backends.choose(op, x.device.type, x.dtype, tuple(features))
     return _op(state, x, dt, A, B, C, D, z, dt_bias, dt_softplus, state_batch_indices, backend)

@@ -10,7 +10,7 @@ from torch import Tensor
 from mamba_kernels import backends
 from mamba_kernels.backends.layout import working_dtype
 from mamba_kernels.ops import _checks as check
-from mamba_kernels.ops._library import define, differentiated
+from mamba_kernels.ops._library import define, differentiated, features_of
 
 
 def _paths(order: Tensor | None) -> tuple[Any, ...]:
@@ -41,13 +41,10 @@ def _fake(
     order: Tensor | None,
     seq_idx: Tensor | None,
     cu_seqlens: Tensor | None,
-    keep: bool,
-    backend: str,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     dtype = working_dtype(x, dt, A, B, C, initial_states)
     out = x.new_empty((x.shape[0], *_paths(order), *x.shape[-3:]))
-    last = x.new_empty(_state_shape(x, B, order, cu_seqlens), dtype=dtype)
-    return out, last, x.new_empty(0)
+    return out, x.new_empty(_state_shape(x, B, order, cu_seqlens), dtype=dtype)
 
 
 _op = define(
@@ -175,14 +172,9 @@ def ssd(
         initial_states,
     )  # fmt: skip
     tensors = (x, dt, A, B, C, D, z, dt_bias, initial_states)
-    features = []
-    if order is not None:
-        features.append("order")
-    if cu_seqlens is not None or seq_idx is not None:
-        features.append("packed")
     keep = differentiated(*tensors)
-    if keep:
-        features.append("grad")
+    packed = cu_seqlens is not None or seq_idx is not None
+    features = features_of(*tensors, keep=keep, order=order is not None, packed=packed)
     backend = backends.choose("ssd", x.device.type, x.dtype, tuple(features))
     low, high = float(dt_limit[0]), float(dt_limit[1])
     out, last, _ = _op(

@@ -31,6 +31,7 @@ def backends() -> Iterator[Finding]:
     if forced and forced not in names:
         text = f"{FORCE}={forced}: no such backend.{suggest(forced, names)}"
         yield Finding("Kernels", "problem", text, f"unset {FORCE}, or one of {', '.join(names)}")
+    yield _native_library()
     for device in _devices():
         for row in _rows(device):
             can, reasons = row["ops"], row["reasons"]
@@ -40,6 +41,17 @@ def backends() -> Iterator[Finding]:
             else:
                 why = "; ".join(sorted({str(reason) for reason in reasons.values()}))
                 yield Finding("Kernels", "note", f"{row['name']} on {device}: {why}")
+
+
+def _native_library() -> Finding:
+    """The compiled kernels for CPUs: scans are about ten times slower without them."""
+    from mamba_kernels.backends.native import library_status
+
+    found, reason = library_status()
+    if found is not None:
+        return Finding("Kernels", "ok", f"compiled CPU kernels: {found}")
+    fix = pip_install("--force-reinstall --no-deps --no-cache-dir mamba-kernels-native")
+    return Finding("Kernels", "note", f"no compiled CPU kernels: {reason}", fix)
 
 
 def self_test() -> Iterator[Finding]:

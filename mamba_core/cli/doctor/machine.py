@@ -15,6 +15,7 @@ from mamba_core.cli.doctor.finding import Finding, pip_install
 VARIABLES = (
     "MAMBA_CACHE",
     "MAMBA_KERNELS_BACKEND",
+    "MAMBA_NATIVE_ISA",
     "MAMBA_OFFLINE",
     "MAMBA_PLUGINS_AUTOLOAD",
     "MAMBA_PLUGINS_BLOCK",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mamba_registry import TaskSpec, WeightsSpec, hookimpl
+from mamba_registry import CommandSpec, TaskSpec, WeightsSpec, hookimpl
 
 __mamba_api__ = (1, 0)
 
@@ -33,10 +33,22 @@ def mamba_tasks() -> Iterable[TaskSpec]:
             presets=(
                 "tiny",
                 "libri8k_small",
+                "single_1m",
+                "dual_1m",
                 "mamba_tasnet_xs",
                 "mamba_tasnet_s",
                 "mamba_tasnet_m",
                 "mamba_tasnet_l",
+                "dpmamba_xs",
+                "dpmamba_s",
+                "dpmamba_m",
+                "dpmamba_l",
+                "spmamba",
+                "spmamba_linear",
+                "conv_tasnet_tiny",
+                "conv_tasnet_1m",
+                "conv_tasnet_5m",
+                "dprnn",
             ),
             preset_fields="mamba_audio.separation.presets:PRESETS",
             default_preset="libri8k_small",
@@ -48,6 +60,7 @@ def mamba_tasks() -> Iterable[TaskSpec]:
                     resource="mamba_audio:weights/libri8k_small.safetensors",
                     sha256="0aa39a060337f1287522f662d25c27b314c0a3152f980c9dad9ad767a4705cf2",
                     size=3584664,
+                    converter="mamba_audio.separation.converters:before_networks",
                     licence="Apache-2.0; trained on LibriSpeech, CC BY 4.0 (Panayotov 2015)",
                     metrics={
                         "si_snri": 3.159,
@@ -56,8 +69,70 @@ def mamba_tasks() -> Iterable[TaskSpec]:
                     },
                 ),
             ),
-            requires=("torchaudio", "soundfile"),
+            requires=("torchaudio", "soundfile", "soxr", "scipy"),
             requires_data=("soundfile",),
             card="mamba_audio:cards/audio-sep.md",
+        ),
+        TaskSpec(
+            id="audio-enhance",
+            domain="audio",
+            summary="speech without the noise around it",
+            config="mamba_audio.enhancement.config:EnhancerConfig",
+            builder="mamba_audio.enhancement.model:Enhancer",
+            example="mamba_audio.enhancement.model:example",
+            data="mamba_audio.enhancement.data:EnhancementDataset",
+            data_config="mamba_audio.enhancement.config:EnhancementData",
+            loss="mamba_audio.enhancement.objective:loss",
+            metrics="mamba_audio.enhancement.metrics:metrics",
+            metric_names=("pesq", "stoi", "si_snri"),
+            predictor="mamba_audio.enhancement.predict:FileEnhancer",
+            predict_config="mamba_audio.enhancement.config:EnhancerPredict",
+            train_config="mamba_core.training:TrainConfig",
+            inputs={"noisy": "float[batch, samples]"},
+            outputs={"enhanced": "float[batch, samples]"},
+            presets=("tiny", "libri8k_small", "semamba"),
+            preset_fields="mamba_audio.enhancement.presets:PRESETS",
+            default_preset="libri8k_small",
+            scan_orders=("bidirectional", "raster", "reverse"),
+            requires=("torchaudio", "soundfile", "soxr", "scipy"),
+            requires_data=("soundfile",),
+            card="mamba_audio:cards/audio-enhance.md",
+        ),
+        TaskSpec(
+            id="audio-tag",
+            domain="audio",
+            summary="which of a list of things is heard in a recording",
+            config="mamba_audio.tagging.config:TaggerConfig",
+            builder="mamba_audio.tagging.model:Tagger",
+            example="mamba_audio.tagging.model:example",
+            data="mamba_audio.tagging.data:TaggingDataset",
+            data_config="mamba_audio.tagging.config:TaggingData",
+            loss="mamba_audio.tagging.objective:loss",
+            metrics="mamba_audio.tagging.metrics:metrics",
+            metric_names=("map", "accuracy"),
+            predictor="mamba_audio.tagging.predict:FileTagger",
+            predict_config="mamba_audio.tagging.config:TaggerPredict",
+            train_config="mamba_core.training:TrainConfig",
+            inputs={"wave": "float[batch, samples]"},
+            outputs={"logits": "float[batch, classes]"},
+            presets=("tiny", "libri8k_small", "aum_tiny", "aum_small", "aum_base"),
+            preset_fields="mamba_audio.tagging.presets:PRESETS",
+            default_preset="libri8k_small",
+            scan_orders=("bidirectional", "raster", "reverse"),
+            requires=("torchaudio", "soundfile", "soxr", "scipy"),
+            requires_data=("soundfile",),
+            card="mamba_audio:cards/audio-tag.md",
+        ),
+    ]
+
+
+@hookimpl
+def mamba_commands() -> Iterable[CommandSpec]:
+    """Offer the commands of this plugin."""
+    return [
+        CommandSpec(
+            name="audio-stream",
+            run="mamba_audio.separation.stream_command:run",
+            help="Separate sound from standard input with a causal model.",
         )
     ]

@@ -16,13 +16,15 @@ from mamba_audio.separation.config import (
     SeparationData,
     SeparatorConfig,
     Speakers,
+    Wham,
+    Wsj0Mix,
 )
 from mamba_audio.separation.data import (
     SOURCE_RMS,
     SeparationDataset,
     mixture_hash,
-    read_csv,
 )
+from mamba_audio.speech import read_csv
 
 RATE = 8000
 
@@ -101,6 +103,64 @@ def test_librimix_folder(tmp_path):
     torch.testing.assert_close(cut["mixture"], cut["sources"].sum(0), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("config", "folder", "mixture", "sources"),
+    [
+        (Wsj0Mix(folder="wsj0-mix", part="tr"), "wsj0-mix/2speakers/wav8k/min/tr", "mix", 2),
+        (Wsj0Mix(folder=".", part="tt", mode="max"), "3speakers/wav8k/max/tt", "mix", 3),
+        (Wham(folder="wham", part="cv"), "wham/wav8k/min/cv", "mix_clean", 2),
+        (Wham(folder=".", part="cv", mixture="mix_both"), "wav8k/min/cv", "mix_both", 2),
+    ],
+)
+def test_trees_of_others(tmp_path, config, folder, mixture, sources):
+    voices = np.stack([_voice(k) for k in range(sources)])
+    names = [(mixture, voices.sum(0)), *((f"s{k + 1}", voices[k]) for k in range(sources))]
+    for name, wave in names:
+        (tmp_path / folder / name).mkdir(parents=True)
+        sf.write(tmp_path / folder / name / "a.wav", wave, RATE, subtype="FLOAT")
+    found = _dataset(tmp_path, config, sources=sources).test(seed=0).sample(0, 0)
+    np.testing.assert_allclose(found["sources"].numpy(), voices, atol=1e-6)
+    with pytest.raises(FileNotFoundError, match=f"the layout {config.kind} has {mixture}/, s1/"):
+        _dataset(tmp_path, config, sources=4).test(seed=0)
+
+
+def test_speakers_of_another_rate_are_converted(tmp_path):
+    for who in range(2):
+        (tmp_path / f"p{who}" / "chapter").mkdir(parents=True)
+        time = np.arange(32000) / 16000
+        tone = 0.1 * np.sin(2 * np.pi * 300 * time)
+        sf.write(tmp_path / f"p{who}" / "chapter" / "a.flac", np.stack([tone] * 2, 1), 16000)
+    data = _dataset(tmp_path, Speakers(seconds=1.0))
+    wave = data.converted.read(tmp_path / "p0" / "chapter" / "a.flac")
+    expected = 0.1 * np.sin(2 * np.pi * 300 * np.arange(16000) / 8000)
+    np.testing.assert_allclose(wave[100:-100], expected[100:-100], atol=1e-3)
+    assert data.train(seed=0).sample(0, 0)["mixture"].shape == (RATE,)
+
+
+def test_librispeech_is_fetched_where_it_is_missing(tmp_path, monkeypatch):
+    asked = []
+
+    def fetch(root, url, download):
+        asked.append(download)
+        for who in ("19", "26"):
+            folder = root / "LibriSpeech" / url / who / "198"
+            folder.mkdir(parents=True, exist_ok=True)
+            sf.write(folder / "a.flac", _voice(int(who)), RATE)
+
+    monkeypatch.setattr("torchaudio.datasets.LIBRISPEECH", fetch)
+    part = Speakers(download="dev-clean", seconds=0.5)
+    for _ in range(2):
+        assert len(_dataset(tmp_path, part).train(seed=0).speakers) == 2
+    assert asked == [True, False]
+
+
+def test_one_speaker_is_not_enough(tmp_path):
+    (tmp_path / "alone").mkdir()
+    sf.write(tmp_path / "alone" / "a.flac", _voice(1), RATE)
+    with pytest.raises(ValueError, match="has 1 speakers: 2 different ones are needed"):
+        _dataset(tmp_path, Speakers()).train(seed=0)
+
+
 def _manifest(tmp_path, **changes):
     sf.write(tmp_path / "a.flac", _voice(1), RATE)
     sf.write(tmp_path / "b.flac", _voice(2), RATE)
@@ -140,7 +200,7 @@ def test_errors_name_value_and_way_out(tmp_path, speakers):
     recordings = _dataset(speakers, Speakers()).recordings
     with pytest.raises(ValueError, match="16000 Hz, the model 8000 Hz"):
         recordings.read(tmp_path / "fast.flac")
-    with pytest.raises(FileNotFoundError, match="LibriMix layout"):
+    with pytest.raises(FileNotFoundError, match="the layout librimix has"):
         _dataset(tmp_path, LibriMix(folder="none")).train(seed=0)
     with pytest.raises(ValueError, match="of 3 sources"):
         _dataset(tmp_path, _manifest(tmp_path), sources=3).test(seed=0)

@@ -23,12 +23,30 @@ def test_conformance(check):
         ("mamba_tasnet_m", 15_647_488),
         ("mamba_tasnet_l", 58_951_168),
         ("libri8k_small", 893_392),
+        ("single_1m", 1_115_696),
+        ("dual_1m", 1_040_769),
+        ("dpmamba_xs", 2_265_857),  # published: 2.3, 8.1, 15.9, 59.8 M
+        ("dpmamba_s", 8_136_193),
+        ("dpmamba_m", 15_869_441),
+        ("dpmamba_l", 59_788_289),
+        ("spmamba", 6_094_498),
+        ("spmamba_linear", 5_988_820),
+        ("conv_tasnet_tiny", 339_545),
+        ("conv_tasnet_1m", 1_150_205),
+        ("conv_tasnet_5m", 5_050_545),
+        ("dprnn", 2_608_001),  # published: 2.6 M
     ],
 )
 def test_parameter_counts(preset, parameters):
     with torch.device("meta"):
         model = registry.build("audio-sep", preset=preset)
     assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+def test_spmamba_has_its_published_size_at_its_published_window():
+    with torch.device("meta"):
+        model = registry.build("audio-sep", preset="spmamba", kernel_size=512, stride=128)
+    assert sum(p.numel() for p in model.parameters()) == 6_141_826  # 6.14 M
 
 
 @pytest.mark.parametrize("samples", [1, 15, 16, 17, 160, 1001])
@@ -104,7 +122,7 @@ def test_bf16_autocast_trains():
 @pytest.mark.slow
 def test_overfits_eight_mixtures():
     torch.manual_seed(0)
-    model = registry.build("audio-sep", preset="tiny", filters=64, d_model=64)
+    model = registry.build("audio-sep", preset="tiny", network={"filters": 64, "d_model": 64})
     batch = registry.example("audio-sep", batch_size=8)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(200):

@@ -30,7 +30,7 @@ def test_si_snr_ignores_scale_and_offset():
     torch.testing.assert_close(si_snr(-7 * estimate + 3, 0.2 * target - 1), expected)
 
 
-@pytest.mark.parametrize("sources", [2, 3, 4])
+@pytest.mark.parametrize("sources", [2, 3, 4, 5])
 def test_best_pairing_is_the_best_of_all(sources):
     estimates, targets = _waves(3, sources, 400, seed=1), _waves(3, sources, 400, seed=2)
     best, pairing = best_pairing(estimates, targets)

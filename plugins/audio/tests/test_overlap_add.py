@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from mamba_audio.separation.overlap_add import OverlapAdd, TrackOrder, chunk_starts, fit_levels
+from mamba_audio.files.levels import LevelFit
+from mamba_audio.files.overlap_add import OverlapAdd, TrackOrder, chunk_starts
 
 CHUNK = 48
 
@@ -68,19 +69,33 @@ def test_swapped_chunks_are_put_right(pause):
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_levels_are_those_of_the_mixture():
+def _fitted(estimates, mixture, pieces=(1000, 1, 2999)):
+    fit = LevelFit(len(estimates))
+    for part, target in zip(estimates.split(pieces, 1), mixture.split(pieces), strict=True):
+        fit.add(part, target)
+    return estimates * fit.gains()[:, None]
+
+
+@pytest.mark.parametrize("scale", [(300.0, 0.01), (-2.0, 3.0)])
+def test_levels_and_signs_are_those_of_the_mixture(scale):
     sources = torch.randn(2, 4000, generator=torch.Generator().manual_seed(0))
-    fitted = fit_levels(sources * torch.tensor([[300.0], [0.01]]), sources.sum(0))
+    fitted = _fitted(sources * torch.tensor(scale)[:, None], sources.sum(0))
     torch.testing.assert_close(fitted, sources, rtol=1e-4, atol=1e-4)
 
 
-def test_a_voice_that_is_upside_down_is_turned():
-    sources = torch.randn(2, 4000, generator=torch.Generator().manual_seed(0))
-    fitted = fit_levels(sources * torch.tensor([[-2.0], [3.0]]), sources.sum(0))
-    torch.testing.assert_close(fitted, sources, rtol=1e-4, atol=1e-4)
+def test_levels_are_the_least_squares_of_the_whole():
+    estimates, mixture = torch.randn(3, 4000).double(), torch.randn(4000).double()
+    expected = torch.linalg.lstsq(estimates.T, mixture[:, None]).solution[:, 0]
+    fit = LevelFit(3)
+    fit.add(estimates, mixture)
+    torch.testing.assert_close(fit.gains().double(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_levels_of_silence():
-    silent = torch.zeros(2, 100)
-    assert not fit_levels(silent, torch.zeros(100)).any()
-    assert not fit_levels(silent, torch.ones(100)).any()
+def test_levels_of_silence_and_of_one_wave_twice():
+    silent, wave = torch.zeros(2, 4000), torch.randn(4000)
+    assert not _fitted(silent, torch.zeros(4000)).any()
+    assert not _fitted(silent, torch.ones(4000)).any()
+    one_silent = _fitted(torch.stack([wave, silent[0]]), 3 * wave)
+    torch.testing.assert_close(one_silent[0], 3 * wave, rtol=1e-4, atol=1e-4)
+    twice = _fitted(torch.stack([wave, wave]), 3 * wave)
+    torch.testing.assert_close(twice.sum(0), 3 * wave, rtol=1e-3, atol=1e-3)

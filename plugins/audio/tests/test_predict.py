@@ -11,6 +11,7 @@ import torch
 
 from mamba_audio.separation.config import SeparatorPredict
 from mamba_audio.separation.predict import FileSeparator
+from mamba_core import registry
 
 
 class _Halves(torch.nn.Module):
@@ -108,6 +109,67 @@ def test_flac_counts_what_it_cuts(halves, tmp_path):
     assert row["clipped"] > 0
 
 
+def test_a_clipped_recording_is_named(tiny, tmp_path):
+    wave = np.clip(8 * _tone(8000, 8000), -1, 1)
+    sf.write(tmp_path / "a.wav", wave, 8000)
+    row = _separator(tiny).separate_file(tmp_path / "a.wav", tmp_path)
+    assert row["input_clipped"] == (np.abs(wave) >= 32767 / 32768).sum()
+
+
+def test_thirty_two_channels(tiny, tmp_path):
+    wave = np.stack([_tone(2000, 8000)] * 32, axis=1)
+    sf.write(tmp_path / "a.wav", wave, 8000)
+    row = _separator(tiny, channels="each").separate_file(tmp_path / "a.wav", tmp_path)
+    assert sf.info(row["outputs"][0]).channels == 32
+    separator = _separator(tiny, channels="each", format="flac")
+    with pytest.raises(ValueError, match="32 channels do not fit into flac"):
+        separator.separate_file(tmp_path / "a.wav", tmp_path)
+
+
+class _Swaps(_Halves):
+    """Tells a low from a high voice by their frequencies, and swaps them at every other call."""
+
+    def forward(self, mixture):
+        self.calls.append(mixture.shape[-1])
+        spectrum = torch.fft.rfft(mixture)
+        low = torch.arange(spectrum.shape[-1]) < spectrum.shape[-1] // 8
+        voices = [torch.fft.irfft(spectrum * part, mixture.shape[-1]) for part in (low, ~low)]
+        return {"estimates": torch.stack(voices[:: (-1) ** len(self.calls)], dim=1)}
+
+
+def test_channels_and_chunks_agree_on_the_voices(tiny):
+    time = np.arange(40_000) / 8000
+    low, high = np.sin(2 * np.pi * 200 * time), np.sin(2 * np.pi * 1500 * time)
+    wave = np.stack([low + 0.5 * high, 0.3 * low + high]).astype(np.float32)
+    separator = _separator(_Swaps(tiny.config), chunk=1.0, channels="each")
+    stems = separator.separate(wave, 8000)
+    first, second = (stems["s1"], stems["s2"])
+    if np.abs(first[0] - low).mean() > 0.1:
+        first, second = second, first
+    inner = slice(800, -800)
+    np.testing.assert_allclose(first[:, inner], np.stack([low, 0.3 * low])[:, inner], atol=0.05)
+    np.testing.assert_allclose(second[:, inner], np.stack([0.5 * high, high])[:, inner], atol=0.05)
+
+
+def test_levels_are_those_of_the_whole_recording(halves):
+    """One voice twice, five times too loud: the sum must be the mixture, soft parts included."""
+    wave = _tone(24_000, 8000) * np.repeat([1, 0.01, 0.3], 8000).astype(np.float32)
+    stems = _separator(halves, chunk=1.0).separate(wave, 8000)
+    np.testing.assert_allclose(stems["s1"] + stems["s2"], wave, atol=1e-4)
+
+
+def test_a_causal_model_needs_no_chunks():
+    torch.manual_seed(0)
+    model = registry.build("audio-sep", preset="tiny", causal=True).eval()
+    wave = _tone(30_001, 8000)
+    stems = _separator(model, chunk=0.5).separate(wave, 8000)
+    with torch.no_grad():
+        whole = model(torch.from_numpy(wave)[None])["estimates"][0].numpy()
+    for stem, estimate in zip(stems.values(), whole, strict=True):
+        gain = (stem @ estimate) / (estimate @ estimate)
+        np.testing.assert_allclose(stem, gain * estimate, atol=1e-5)
+
+
 def _bad_files(tmp_path):
     sf.write(tmp_path / "empty.wav", np.zeros(0), 8000)
     sf.write(tmp_path / "short.wav", _tone(80, 8000), 8000)
@@ -115,6 +177,11 @@ def _bad_files(tmp_path):
     broken[12345] = np.nan
     sf.write(tmp_path / "nan.wav", broken, 8000, subtype="FLOAT")
     (tmp_path / "text.wav").write_text("no audio")
+    sf.write(tmp_path / "one.wav", np.ones(1), 8000)
+    sf.write(tmp_path / "slow.wav", np.zeros(16000), 5)
+    sf.write(tmp_path / "cut.flac", np.random.default_rng(0).uniform(-0.5, 0.5, 16000), 8000)
+    whole = (tmp_path / "cut.flac").read_bytes()
+    (tmp_path / "cut.flac").write_bytes(whole[: len(whole) // 2])
 
 
 @pytest.mark.parametrize(
@@ -124,6 +191,9 @@ def _bad_files(tmp_path):
         ("short.wav", ValueError, "80 samples at 8000 Hz, at least 20 ms"),
         ("nan.wav", ValueError, "NaN or infinity at sample 12345"),
         ("text.wav", ValueError, "is no audio file"),
+        ("one.wav", ValueError, "1 samples at 8000 Hz, at least 20 ms"),
+        ("slow.wav", ValueError, "sample rate of 5 Hz"),
+        ("cut.flac", ValueError, "is no audio file|ends at sample"),
         ("missing.wav", FileNotFoundError, "does not exist"),
     ],
 )
@@ -133,6 +203,27 @@ def test_bad_files_leave_nothing_behind(tiny, tmp_path, name, error, message):
     with pytest.raises(error, match=message):
         separator.separate_file(tmp_path / name, tmp_path / "out")
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_one_bad_file_does_not_stop_the_others(tiny, tmp_path):
+    _bad_files(tmp_path)
+    for name in "ab":
+        sf.write(tmp_path / f"{name}.wav", _tone(4000, 8000), 8000)
+    files = [tmp_path / name for name in ("nan.wav", "a.wav", "text.wav", "gone.wav", "b.wav")]
+    rows = _separator(tiny).run(files, tmp_path / "out")
+    assert [row["file"] for row in rows] == [str(files[k]) for k in (1, 4, 0, 2, 3)]
+    assert ["error" in row for row in rows] == [False, False, True, True, True]
+    assert "NaN or infinity at sample 12345" in rows[2]["error"]
+    assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+def test_names_follow_the_template(tiny, tmp_path):
+    sf.write(tmp_path / "a.wav", _tone(4000, 8000), 8000)
+    row = _separator(tiny, names="{stem}/{file}", format="ogg").run([tmp_path / "a.wav"], tmp_path)
+    assert row[0]["outputs"] == [str(tmp_path / s / "a.ogg") for s in ("s1", "s2")]
+    for bad in ("{file}", "../{stem}", "{voice}_{stem}", "/{stem}"):
+        with pytest.raises(ValueError, match="names = "):
+            SeparatorPredict(names=bad)
 
 
 def test_existing_outputs_are_kept(tiny, tmp_path):

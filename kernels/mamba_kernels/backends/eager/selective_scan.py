@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamba_kernels.backends.eager._scan_core import Scan, blocks, scan_backward, scan_forward
+from mamba_kernels.backends.eager._scan_core import BLOCK, Scan, blocks, scan_backward, scan_forward
 from mamba_kernels.backends.layout import (
     bounds_of,
     check_order,
@@ -94,6 +94,30 @@ def _prepare(
     return scan
 
 
+def keeps(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    initial_state: Tensor | None,
+    delta_softplus: bool,
+    order: Tensor | None,
+    cu_seqlens: Tensor | None,
+) -> Tensor:
+    """What forward keeps for backward, empty: the states at the block borders.
+
+    Flat: whether a dimension of its own is 1 would be asked, and would pin the length in export.
+    """
+    paths = 1 if order is None else order.shape[-2]
+    count = (u.shape[-1] + BLOCK - 1) // BLOCK
+    size = count * u.shape[0] * paths * A.shape[-1] * A.shape[-2]
+    return u.new_empty(size, dtype=working_dtype(u, delta, A, B, C, initial_state))
+
+
 def forward(
     u: Tensor,
     delta: Tensor,
@@ -120,7 +144,8 @@ def forward(
     if scan.z is not None:
         y.mul_(F.silu(scan.z))
     out = _tokens_out(y, scan, order, channels=A.shape[-2], dtype=u.dtype)
-    return out, scan.state_out(last, paths=order is not None), borders.flatten()
+    saved = borders.flatten() if keep else u.new_empty(0)
+    return out, scan.state_out(last, paths=order is not None), saved
 
 
 def _tokens_out(

@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 
 from mamba_audio.separation.config import SeparationData, SeparatorConfig
-from mamba_audio.separation.data import FrozenMixtures, Sample, SeparationDataset, read_csv
+from mamba_audio.separation.data import FrozenMixtures, Sample, SeparationDataset
 from mamba_audio.separation.metrics import ROUNDING_DB, sdr_improvement, si_snr_improvement
+from mamba_audio.speech import read_csv
 
 System = Callable[[Sample], Tensor]
 """A batch with ``mixture`` (and ``sources``, for oracles) -> estimates ``(batch, sources, T)``."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from mamba_audio.files.config import FilePredict
+from mamba_audio.separation.networks import UNUSED, NetworkConfig, SinglePath
+from mamba_audio.speech import LibriSpeechPart
 from mamba_core.config import STRICT
 from mamba_core.mixers import Merge, MixerChoice
 
@@ -16,24 +20,23 @@ from mamba_core.mixers import Merge, MixerChoice
 class SeparatorConfig:
     """Everything the model is built from."""
 
-    sources: Annotated[int, Field(ge=2, le=3)] = 2
+    sources: Annotated[int, Field(ge=2, le=8)] = 2
     """Voices in the mixture."""
     sample_rate: Annotated[int, Field(ge=1000)] = 8000
     """Of the mixture, in Hz; the predictor resamples other files to it and back."""
-    filters: Annotated[int, Field(ge=1)] = 256
-    """Channels of the learned encoder and decoder."""
     kernel_size: Annotated[int, Field(ge=2)] = 16
-    """Samples per encoder frame."""
+    """Samples per frame; for ``time_frequency`` the window of the spectra."""
     stride: Annotated[int, Field(ge=1)] = 8
     """Samples from frame to frame."""
-    d_model: Annotated[int, Field(ge=1)] = 256
-    """Channels of the tokens, one token per frame."""
-    depth: Annotated[int, Field(ge=1)] = 16
-    """Mixer layers."""
+    network: NetworkConfig = SinglePath()
+    """What makes the frames of every source from those of the mixture."""
+    causal: bool = False
+    """No output depends on later frames: the network reads forward only, with norms to match."""
     mixer: MixerChoice = MixerChoice("mamba1")
     """A registered mixer and its fields."""
     scan_order: str = "bidirectional"
-    """A registered order for one dimension; its paths are the directions of reading."""
+    """A registered order for one dimension; its paths are the directions of reading. A causal
+    model has one path, forward."""
     merge: Merge = "mean"
     """How the paths become one."""
 
@@ -46,6 +49,23 @@ class SeparatorConfig:
             )
         return self
 
+    @model_validator(mode="after")
+    def _fields_are_used(self) -> SeparatorConfig:
+        if self.causal and self.scan_order not in ("bidirectional", "raster"):
+            raise ValueError(
+                f"scan_order = {self.scan_order!r} and causal = True: a causal model reads "
+                "forward only, leave scan_order out"
+            )
+        defaults = {field.name: field.default for field in fields(SeparatorConfig)}
+        unused = UNUSED.get(type(self.network), ())
+        changed = [name for name in unused if getattr(self, name) != defaults[name]]
+        if changed:
+            raise ValueError(
+                f"network {self.network.kind!r} does not use {', '.join(changed)}: leave it out, "
+                "and start from a preset of that network"
+            )
+        return self
+
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -55,10 +75,14 @@ class Speakers:
     """Mixtures made on the fly from recordings of single speakers."""
 
     kind: Literal["speakers"] = "speakers"
-    """Which of the three forms of data this is."""
+    """Which form of data this is."""
     speakers: Path = Path(".")
     """A csv file with columns ``speaker`` and ``files`` (paths separated by blanks), or a folder
-    with one sub-folder per speaker; relative to ``root``."""
+    with one sub-folder per speaker, at any depth; relative to ``root``. Files of other rates
+    are converted."""
+    download: LibriSpeechPart | None = None
+    """A part of LibriSpeech that torchaudio fetches into ``root`` when it is not there yet; its
+    speakers are then used."""
     items: Annotated[int, Field(ge=1)] = 2000
     """Mixtures per epoch."""
     seconds: Seconds = 2.0
@@ -73,10 +97,13 @@ class Speakers:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LibriMix:
-    """A folder in LibriMix's layout: ``mix_clean/``, ``s1/``, ``s2/`` with files of equal names."""
+    """A folder in LibriMix's layout: ``mix_clean/``, ``s1/``, ``s2/`` with files of equal names.
+
+    LibriMix's own tree has such folders as ``Libri2Mix/wav8k/min/train-100``.
+    """
 
     kind: Literal["librimix"] = "librimix"
-    """Which of the three forms of data this is."""
+    """Which form of data this is."""
     folder: Path
     """Holds those sub-folders; relative to ``root``."""
     mixture: str = "mix_clean"
@@ -86,11 +113,45 @@ class LibriMix:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Wsj0Mix:
+    """The tree of wsj0-mix: ``2speakers/wav8k/min/tr/`` with ``mix/``, ``s1/``, ``s2/``."""
+
+    kind: Literal["wsj0mix"] = "wsj0mix"
+    """Which form of data this is."""
+    folder: Path
+    """Holds ``2speakers/`` or ``3speakers/``; relative to ``root``."""
+    part: Literal["tr", "cv", "tt"]
+    """Training, validation or test."""
+    mode: Literal["min", "max"] = "min"
+    """Cut to the shorter source, or padded to the longer."""
+    seconds: Seconds | None = None
+    """Length of a random cut; None takes whole files, which then train one by one."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Wham:
+    """The tree of WHAM!: ``wav8k/min/tr/`` with ``mix_clean/``, ``mix_both/``, ``s1/``, ..."""
+
+    kind: Literal["wham"] = "wham"
+    """Which form of data this is."""
+    folder: Path
+    """Holds ``wav8k/`` or ``wav16k/``; relative to ``root``."""
+    part: Literal["tr", "cv", "tt"]
+    """Training, validation or test."""
+    mode: Literal["min", "max"] = "min"
+    """Cut to the shorter source, or padded to the longer."""
+    mixture: Literal["mix_clean", "mix_both"] = "mix_clean"
+    """Without noise, or with it: then the voices are to be cleaned too."""
+    seconds: Seconds | None = None
+    """Length of a random cut; None takes whole files, which then train one by one."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Manifest:
     """Frozen mixtures: a csv that names files, starts and gains, with hashes of the results."""
 
     kind: Literal["manifest"] = "manifest"
-    """Which of the three forms of data this is."""
+    """Which form of data this is."""
     file: Path
     """Columns ``id, speaker1, speaker2, file1, start1, gain1, file2, start2, gain2, sha256``;
     relative to ``root``."""
@@ -100,8 +161,10 @@ class Manifest:
     """Compare each mixture (rounded to 16 bits) with its sha256."""
 
 
-SplitConfig = Annotated[Speakers | LibriMix | Manifest, Field(discriminator="kind")]
-"""One part of the data, in one of three forms."""
+SplitConfig = Annotated[
+    Speakers | LibriMix | Wsj0Mix | Wham | Manifest, Field(discriminator="kind")
+]
+"""One part of the data, in one of several forms."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -123,19 +186,8 @@ class SeparationData:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class SeparatorPredict:
+class SeparatorPredict(FilePredict):
     """How files are separated."""
 
-    chunk: Annotated[float, Field(ge=0.5)] = 10.0
-    """Seconds that are separated at once; memory grows with it, not with the file."""
-    overlap: Annotated[float, Field(ge=0.05, le=0.9)] = 0.25
-    """Part of a chunk that it shares with the next."""
-    channels: Literal["mono", "each", "first"] = "mono"
-    """``mono`` averages the channels first, ``each`` separates every one on its own, ``first``
-    reads the first only."""
-    keep_rate: bool = True
-    """Write at the file's own sample rate; False writes at the model's."""
-    format: Literal["wav", "flac"] = "wav"
-    """``wav`` holds 32-bit floats, ``flac`` 24-bit integers (values beyond full scale are cut)."""
     stems: tuple[str, ...] = ()
     """Names of the outputs, one per source; empty is s1, s2, ..."""

@@ -1,4 +1,4 @@
-"""Mixtures with their sources: made on the fly, from LibriMix folders, or frozen in a manifest.
+"""Mixtures with their sources: made on the fly, from folders, or frozen in a manifest.
 
 A sample is a function of (seed, epoch, index) only, so that a resumed training sees what an
 uninterrupted one sees, and any number of workers gives the same data.
@@ -6,33 +6,32 @@ uninterrupted one sees, and any number of workers gives the same data.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
-import torchaudio
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mamba_audio.separation.audio_files import SUFFIXES, Recordings, Wave
+from mamba_audio.audio_files import SUFFIXES, Recordings
 from mamba_audio.separation.config import (
     LibriMix,
     Manifest,
     SeparationData,
     SeparatorConfig,
     Speakers,
+    SplitConfig,
+    Wham,
+    Wsj0Mix,
 )
+from mamba_audio.speech import SpeechWindows, cut, librispeech, read_csv, rms, speaker_files
 
 Sample = dict[str, Tensor]
 
 SOURCE_RMS = 0.025
 """Geometric mean of the sources' levels (-32 dBFS): loud peaks of two voices stay below 1."""
-MIN_RMS = 0.005
-"""A window below this (-46 dBFS) is a pause; another one is drawn."""
-_TRIES = 20
 _HELD_OUT_SEED = 1
 """Of validation and test mixtures, whatever the seed of the training."""
 
@@ -62,6 +61,7 @@ class SeparationDataset:
                 "speakers or the LibriMix folders lie in"
             )
         self.recordings = Recordings(model.sample_rate)
+        self.converted = Recordings(model.sample_rate, convert=True)
 
     def train(self, *, seed: int) -> Split:
         """Return the mixtures to learn from."""
@@ -75,12 +75,13 @@ class SeparationDataset:
         """Return the mixtures to report: the same ones for every ``seed``."""
         return self._split(self.data.test, _HELD_OUT_SEED)
 
-    def _split(self, config: Speakers | LibriMix | Manifest, seed: int) -> Split:
+    def _split(self, config: SplitConfig, seed: int) -> Split:
+        root, sources = self.data.root, self.model.sources
         if isinstance(config, Speakers):
-            return MixedSpeakers(config, self.data.root, self.recordings, self.model.sources, seed)
-        if isinstance(config, LibriMix):
-            return LibriMixFolder(config, self.data.root, self.recordings, self.model.sources, seed)
-        return FrozenMixtures(config, self.data.root, self.recordings, self.model.sources)
+            return MixedSpeakers(config, root, self.converted, sources, seed)
+        if isinstance(config, Manifest):
+            return FrozenMixtures(config, root, self.recordings, sources)
+        return MixtureFolders(config, root, self.recordings, sources, seed)
 
 
 class MixedSpeakers:
@@ -89,13 +90,15 @@ class MixedSpeakers:
     def __init__(
         self, config: Speakers, root: Path, recordings: Recordings, sources: int, seed: int
     ) -> None:
-        self.config, self.recordings = config, recordings
-        self.sources, self.seed = sources, seed
-        self.samples = round(config.seconds * recordings.sample_rate)
-        self.speakers = list(speaker_files(root / config.speakers).values())
+        self.config, self.sources, self.seed = config, sources, seed
+        self.windows = SpeechWindows(recordings, config.seconds, config.speeds)
+        place = root / config.speakers
+        if config.download is not None:
+            place = librispeech(root, config.download)
+        self.speakers = list(speaker_files(place).values())
         if len(self.speakers) < sources:
             raise ValueError(
-                f"{root / config.speakers} has {len(self.speakers)} speakers: {sources} different "
+                f"{place} has {len(self.speakers)} speakers: {sources} different "
                 "ones are needed for a mixture"
             )
 
@@ -108,42 +111,32 @@ class MixedSpeakers:
         chosen = rng.choice(len(self.speakers), self.sources, replace=False)
         levels = np.append(0.0, rng.uniform(-1, 1, self.sources - 1)) * self.config.level_db
         gains = SOURCE_RMS * 10 ** ((levels - levels.mean()) / 20)
-        windows = [self._window(self.speakers[who], rng) for who in chosen]
+        windows = [self.windows.draw(self.speakers[who], rng) for who in chosen]
         sources = torch.stack(
-            [w * (g / (_rms(w) + 1e-8)) for w, g in zip(windows, gains.tolist(), strict=True)]
+            [w * (g / (rms(w) + 1e-8)) for w, g in zip(windows, gains.tolist(), strict=True)]
         )
         return {"mixture": sources.sum(0), "sources": sources}
 
-    def _window(self, files: list[Path], rng: np.random.Generator) -> Tensor:
-        """A stretch of speech at a random speed, ``(samples,)``; the last try may be a pause."""
-        window = torch.zeros(self.samples)
-        for _ in range(_TRIES):
-            wave = self.recordings.read(files[rng.integers(len(files))])
-            percent = round(100 * self.config.speeds[rng.integers(len(self.config.speeds))])
-            needed = -(-self.samples * percent // 100)
-            window = torch.from_numpy(_cut(wave, needed, rng))
-            if percent != 100:
-                window = torchaudio.functional.resample(window, percent, 100)
-            window = torch.nn.functional.pad(window, (0, self.samples))[: self.samples]
-            if _rms(window) >= MIN_RMS:
-                break
-        return window
 
-
-class LibriMixFolder:
+class MixtureFolders:
     """Ready mixtures and their sources, files of equal names in sub-folders."""
 
     def __init__(
-        self, config: LibriMix, root: Path, recordings: Recordings, sources: int, seed: int
+        self,
+        config: LibriMix | Wsj0Mix | Wham,
+        root: Path,
+        recordings: Recordings,
+        sources: int,
+        seed: int,
     ) -> None:
         self.config, self.recordings, self.seed = config, recordings, seed
-        folder = root / config.folder
-        self.folders = [folder / config.mixture, *(folder / f"s{k + 1}" for k in range(sources))]
+        self.folders = mixture_folders(config, root, sources, recordings.sample_rate)
         for needed in self.folders:
             if not needed.is_dir():
+                names = ", ".join(f"{folder.name}/" for folder in self.folders)
                 raise FileNotFoundError(
-                    f"{needed} is no folder: the LibriMix layout has {config.mixture}/, s1/, s2/, "
-                    "one per source"
+                    f"{needed} is no folder: the layout {config.kind} has {names} side by side in "
+                    f"{needed.parent}"
                 )
         self.names = sorted(p.name for p in self.folders[0].iterdir() if p.suffix in SUFFIXES)
         if not self.names:
@@ -164,11 +157,25 @@ class LibriMixFolder:
         stacked = np.stack(waves)
         if self.config.seconds is not None:
             rng = np.random.default_rng([self.seed, epoch, index])
-            stacked = _cut(stacked, round(self.config.seconds * self.recordings.sample_rate), rng)
+            stacked = cut(stacked, round(self.config.seconds * self.recordings.sample_rate), rng)
         return {
             "mixture": torch.from_numpy(stacked[0].copy()),
             "sources": torch.from_numpy(stacked[1:].copy()),
         }
+
+
+def mixture_folders(
+    config: LibriMix | Wsj0Mix | Wham, root: Path, sources: int, rate: int
+) -> list[Path]:
+    """Return the folders of the mixtures and of each source."""
+    folder, mixture = root / config.folder, "mix"
+    if isinstance(config, Wsj0Mix):
+        folder = folder / f"{sources}speakers"
+    else:
+        mixture = config.mixture
+    if not isinstance(config, LibriMix):
+        folder = folder / f"wav{rate // 1000}k" / config.mode / config.part
+    return [folder / mixture, *(folder / f"s{k + 1}" for k in range(sources))]
 
 
 class FrozenMixtures:
@@ -222,47 +229,3 @@ class FrozenMixtures:
 def mixture_hash(mixture: NDArray[np.float64]) -> str:
     """Return the sha256 of a mixture rounded to 16-bit integers, little-endian."""
     return hashlib.sha256(np.round(mixture * 32768.0).astype("<i2").tobytes()).hexdigest()
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a csv file with a header.
-
-    :raises FileNotFoundError: when there is none.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: check root, and the name of the csv file")
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def speaker_files(path: Path) -> dict[str, list[Path]]:
-    """Return the files of each speaker.
-
-    :param path: a csv file with columns ``speaker`` and ``files`` (relative to it), or a folder
-        with a sub-folder per speaker.
-    :raises FileNotFoundError: when it is neither, or has no speaker.
-    """
-    if not path.is_dir():
-        rows = read_csv(path)
-        return {r["speaker"]: [path.parent / f for f in r["files"].split()] for r in rows}
-    folders = sorted(p for p in path.iterdir() if p.is_dir())
-    found = {p.name: sorted(f for f in p.rglob("*") if f.suffix in SUFFIXES) for p in folders}
-    speakers = {name: files for name, files in found.items() if files}
-    if not speakers:
-        raise FileNotFoundError(
-            f"{path} has no sub-folder with {', '.join(SUFFIXES)} files: one per speaker is needed"
-        )
-    return speakers
-
-
-def _cut(wave: Wave, samples: int, rng: np.random.Generator) -> Wave:
-    """A random stretch along the last axis; what is too short is padded with silence."""
-    missing = samples - wave.shape[-1]
-    if missing > 0:
-        return np.pad(wave, [(0, 0)] * (wave.ndim - 1) + [(0, missing)])
-    start = int(rng.integers(-missing + 1))
-    return wave[..., start : start + samples]
-
-
-def _rms(wave: Tensor) -> float:
-    return wave.square().mean().sqrt().item()

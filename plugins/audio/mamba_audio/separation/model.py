@@ -1,4 +1,4 @@
-"""A time-domain separator: learned frames, one mask per voice and frame, learned synthesis."""
+"""A separator: the mixture as frames, a network that gives each voice its frames, and back."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mamba_audio.separation.config import SeparatorConfig
-from mamba_core.blocks import Backbone, BackboneConfig
-from mamba_core.mixers import MultiScanConfig
+from mamba_audio.separation.frames import LearnedFrames, make_frames
+from mamba_audio.separation.networks import build_network
+from mamba_core.mixers import MixerState
 
 _SILENCE = 1e-8
 """Added to a mixture's level: keeps digital silence silent."""
 
 
 class Separator(nn.Module):
-    """Mamba-TasNet (Jiang et al., 2407.09732) with any mixer, scan order and merge.
+    """Frames around any of the networks: learned ones, or spectra.
 
-    ``encoder -> ReLU -> LayerNorm -> bottleneck -> Backbone -> mask -> ReLU``; each mask times
-    the encoded mixture goes through the decoder, a transposed convolution. The mixture is scaled
-    to level 1 inside and the estimates back, so that loud and soft recordings are treated alike.
+    The mixture is scaled to level 1 inside and the estimates back, so that loud and soft
+    recordings are treated alike. A causal model cannot know the level of what is to come: its
+    network does the same by the level of each frame, or of all so far.
 
     :param config: see :class:`~mamba_audio.separation.config.SeparatorConfig`.
     """
@@ -29,22 +29,8 @@ class Separator(nn.Module):
     def __init__(self, config: SeparatorConfig) -> None:
         super().__init__()
         self.config = config
-        n, d = config.filters, config.d_model
-        self.encoder = nn.Conv1d(1, n, config.kernel_size, stride=config.stride, bias=False)
-        self.norm = nn.LayerNorm(n)
-        self.bottleneck = nn.Linear(n, d, bias=False)
-        self.backbone = Backbone(
-            BackboneConfig(
-                d_model=d,
-                pattern="M" * config.depth,
-                mixer=config.mixer,
-                scan=MultiScanConfig(scan_order=config.scan_order, merge=config.merge),
-            )
-        )
-        self.mask = nn.Linear(d, config.sources * n, bias=False)
-        self.decoder = nn.ConvTranspose1d(
-            n, 1, config.kernel_size, stride=config.stride, bias=False
-        )
+        self.frames = make_frames(config)
+        self.network = build_network(config)
 
     def forward(self, mixture: Tensor) -> dict[str, Tensor]:
         """Separate whole mixtures.
@@ -59,33 +45,55 @@ class Separator(nn.Module):
                 f"mixture has shape {tuple(mixture.shape)}, expected (batch, samples) with at "
                 "least one sample; give one channel per batch item"
             )
-        level = mixture.square().mean(-1, keepdim=True).sqrt() + _SILENCE
-        frames = self._encode(mixture / level)
-        masks = self._masks(frames)
-        estimates = self._decode(masks * frames[:, None], mixture.shape[-1])
-        return {"estimates": estimates * level[:, None]}
+        if self.config.causal:
+            return {"estimates": self._estimate(mixture)}
+        level = mixture.square().mean(-1, keepdim=True).sqrt()
+        return {"estimates": self._estimate(mixture / (level + _SILENCE)) * level[:, None]}
+
+    def _estimate(self, mixture: Tensor) -> Tensor:
+        frames = self.network(self.frames.encode(mixture))
+        return self.frames.decode(frames, mixture.shape[-1])
 
     @property
-    def _edge(self) -> int:
-        """Padding in front, so that the first samples lie in as many frames as all others."""
-        return self.config.kernel_size - self.config.stride
+    def delay(self) -> int:
+        """Samples by which :meth:`prefill` answers late."""
+        return self.frames.overlap
 
-    def _encode(self, mixture: Tensor) -> Tensor:
-        """``(B, T) -> (B, filters, frames)``, not negative."""
-        rest = -(mixture.shape[-1] - self.config.stride) % self.config.stride
-        padded = F.pad(mixture, (self._edge, rest + self._edge))
-        return F.relu(self.encoder(padded[:, None]))
+    @property
+    def latency(self) -> int:
+        """Samples from one that goes in to the moment when its estimate can come out.
 
-    def _masks(self, frames: Tensor) -> Tensor:
-        """``(B, filters, frames) -> (B, sources, filters, frames)``."""
-        tokens = self.bottleneck(self.norm(frames.transpose(1, 2)))
-        masks = F.relu(self.mask(self.backbone(tokens)))
-        return masks.unflatten(-1, (self.config.sources, -1)).permute(0, 2, 3, 1)
+        A frame needs all its samples, and a sample all its frames: ``kernel_size`` in all.
+        """
+        return self.config.kernel_size
 
-    def _decode(self, masked: Tensor, samples: int) -> Tensor:
-        """``(B, sources, filters, frames) -> (B, sources, samples)``."""
-        waves = self.decoder(masked.flatten(0, 1))[:, 0]
-        return waves[:, self._edge : self._edge + samples].unflatten(0, masked.shape[:2])
+    def init_state(self, batch_size: int) -> MixerState:
+        """Return the state before the first sample.
+
+        :raises TypeError: for a model that is not causal, or whose network cannot stream.
+        """
+        network = self.network.init_state(batch_size)
+        assert isinstance(self.frames, LearnedFrames)  # those of every network that streams
+        frames = self.frames.init_state(batch_size, self.config.sources)
+        return MixerState(children=(frames, network))
+
+    def prefill(self, mixture: Tensor, state: MixerState) -> tuple[Tensor, MixerState]:
+        """Continue recordings.
+
+        :param mixture: ``(batch, samples)``, a multiple of ``config.stride`` samples.
+        :returns: estimates ``(batch, sources, samples)``, late by :attr:`delay`, and the state.
+        :raises ValueError: for another number of samples.
+        """
+        if mixture.shape[-1] % self.config.stride:
+            raise ValueError(
+                f"{mixture.shape[-1]} samples are no multiple of stride = {self.config.stride}"
+            )
+        assert isinstance(self.frames, LearnedFrames)
+        frames_state, network_state = state.children
+        frames, frames_state = self.frames.encode_next(mixture, frames_state)
+        frames, network_state = self.network.prefill(frames, network_state)
+        estimates, frames_state = self.frames.decode_next(frames, frames_state)
+        return estimates, MixerState(children=(frames_state, network_state))
 
 
 def example(

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from itertools import permutations
 
+import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 EPS = 1e-8
+_TRY_ALL = 3
+"""Sources up to which all assignments are tried, on the device."""
 TRAINING_CAP_DB = 30.0
 """Near this, an item stops pulling on the weights: better separation is not heard, and an easy
 item must not outweigh the hard ones."""
@@ -40,7 +44,9 @@ def si_snr(estimate: Tensor, target: Tensor, *, cap_db: float | None = None) -> 
 def best_pairing(
     estimates: Tensor, sources: Tensor, *, cap_db: float | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Try every assignment of estimates to sources and keep the best of each item.
+    """Find the best assignment of estimates to sources of each item.
+
+    All are tried up to three sources; the Hungarian method finds it for more.
 
     :param estimates: ``(batch, sources, samples)``.
     :param sources: like ``estimates``.
@@ -56,6 +62,10 @@ def best_pairing(
         )
     pairs = si_snr(estimates[:, None], sources[:, :, None], cap_db=cap_db)  # (B, source, estimate)
     count = sources.shape[1]
+    if count > _TRY_ALL:
+        solved = [linear_sum_assignment(item, maximize=True)[1] for item in pairs.detach().cpu()]
+        pairing = torch.tensor(np.stack(solved), device=sources.device)
+        return pairs.gather(2, pairing[..., None])[..., 0].mean(1), pairing
     options = torch.tensor(list(permutations(range(count))), device=sources.device)
     rows = torch.arange(count, device=sources.device)
     means = pairs[:, rows, options].mean(-1)  # (B, assignments)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import permutations
 
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 _SPECTRUM = 256
@@ -106,10 +106,8 @@ class TrackOrder:
 
 
 def _best_order(score: Tensor) -> list[int]:
-    """The permutation with the largest sum of ``score[track, estimate]``, the first of equals."""
-    count = len(score)
-    options = permutations(range(count))
-    return list(max(options, key=lambda p: sum(float(score[t, e]) for t, e in enumerate(p))))
+    """The permutation with the largest sum of ``score[track, estimate]``."""
+    return linear_sum_assignment(score.numpy(), maximize=True)[1].tolist()
 
 
 def _correlation(tracks: Tensor, estimates: Tensor, floor: float) -> Tensor:
@@ -133,20 +131,3 @@ def _likeness(one: Tensor, other: Tensor) -> Tensor:
     a, b = ((x + 1e-10).log() for x in (one, other))
     a, b = (x - x.mean(-1, keepdim=True) for x in (a, b))
     return torch.nn.functional.cosine_similarity(a[:, None], b[None], dim=-1)
-
-
-def fit_levels(estimates: Tensor, mixture: Tensor) -> Tensor:
-    """Scale each estimate so that their sum is closest to the mixture, by least squares.
-
-    A scale-invariant loss leaves level and sign of every source free; both are put right here,
-    so a gain may be negative.
-
-    :param estimates: ``(tracks, samples)``.
-    :param mixture: ``(samples,)``.
-    :returns: like ``estimates``.
-    """
-    waves, target = estimates.double(), mixture.double()
-    waves = waves / (waves.square().sum(-1, keepdim=True).sqrt() + 1e-20)
-    ridge = 1e-9 * torch.eye(len(waves), dtype=waves.dtype)  # two may be the same wave
-    gains = torch.linalg.solve(waves @ waves.T + ridge, waves @ target)
-    return (waves * gains[:, None]).to(estimates.dtype)

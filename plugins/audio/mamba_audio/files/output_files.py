@@ -10,7 +10,9 @@ from types import TracebackType
 import soundfile as sf
 from torch import Tensor
 
-_SUBTYPES = {".wav": "FLOAT", ".flac": "PCM_24"}
+_SUBTYPES = {".wav": "FLOAT", ".flac": "PCM_24", ".ogg": "VORBIS"}
+_CHANNELS = {".wav": 1024, ".flac": 8, ".ogg": 255}
+"""How many a format holds."""
 
 
 class StemFiles:
@@ -19,10 +21,12 @@ class StemFiles:
     Use it as a context: leaving it without an error renames the files to their targets, leaving
     it with one removes them.
 
-    :param targets: ``.wav`` (32-bit float) or ``.flac`` (24-bit) paths, one per stem.
+    :param targets: ``.wav`` (32-bit float), ``.flac`` (24-bit) or ``.ogg`` (Vorbis) paths, one
+        per stem.
     :param rate: sample rate in Hz.
     :param channels: of every file.
     :raises FileExistsError: when a target is there and ``overwrite`` is not set.
+    :raises ValueError: for more channels than the format holds.
     """
 
     def __init__(
@@ -34,8 +38,15 @@ class StemFiles:
                 f"{', '.join(taken)} exist already: choose another folder, or overwrite "
                 "(--overwrite on the command line, overwrite=True in Python)"
             )
+        suffix = targets[0].suffix
+        if channels > _CHANNELS[suffix]:
+            raise ValueError(
+                f"{channels} channels do not fit into {suffix[1:]}, which holds "
+                f"{_CHANNELS[suffix]}: write wav, or read the mean or the first channel only"
+            )
         self.clipped = 0
-        """Samples beyond full scale, which FLAC cannot hold."""
+        """Samples beyond full scale, which only wav can hold."""
+        self.folder = targets[0].parent
         self._targets = list(targets)
         self._parts = [t.with_name(f".{t.stem}.{os.getpid()}.part{t.suffix}") for t in targets]
         self._rate, self._channels = rate, channels

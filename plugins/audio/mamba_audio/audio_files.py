@@ -8,6 +8,8 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
+from mamba_audio.files.resample import Resampler
+
 Wave = NDArray[np.float32]
 
 CACHE_BYTES = 2**30
@@ -20,10 +22,11 @@ class Recordings:
     """Mono recordings by path, kept in memory up to :data:`CACHE_BYTES`.
 
     :param sample_rate: that every file must have, in Hz.
+    :param convert: bring files of another rate to it instead, and average their channels.
     """
 
-    def __init__(self, sample_rate: int) -> None:
-        self.sample_rate = sample_rate
+    def __init__(self, sample_rate: int, *, convert: bool = False) -> None:
+        self.sample_rate, self.convert = sample_rate, convert
         self._waves: dict[Path, Wave] = {}
         self._bytes = 0
 
@@ -41,8 +44,13 @@ class Recordings:
             wave, rate = sf.read(path, dtype="float32", always_2d=True)
         except sf.LibsndfileError as error:
             raise ValueError(f"{path} is no audio file that libsndfile reads: {error}") from error
-        self._check(path, wave, rate)
-        wave = wave[:, 0]
+        if not len(wave) or not np.isfinite(wave).all():
+            raise ValueError(f"{path} is empty or holds NaN: take it out of the data")
+        if self.convert:
+            wave = _converted(wave, rate, self.sample_rate)
+        else:
+            self._check(path, wave, rate)
+            wave = wave[:, 0]
         if self._bytes + wave.nbytes <= CACHE_BYTES:
             self._waves[path] = wave
             self._bytes += wave.nbytes
@@ -56,5 +64,10 @@ class Recordings:
             )
         if wave.shape[1] != 1:
             raise ValueError(f"{path} has {wave.shape[1]} channels: training data must be mono")
-        if not len(wave) or not np.isfinite(wave).all():
-            raise ValueError(f"{path} is empty or holds NaN: take it out of the data")
+
+
+def _converted(wave: Wave, old: int, new: int) -> Wave:
+    """``(samples, channels)`` at one rate -> ``(samples,)`` at another."""
+    mono = wave.mean(1)[None]
+    resampler = Resampler(old, new)
+    return np.concatenate([resampler.push(mono), resampler.flush()], axis=1)[0]

@@ -1,0 +1,188 @@
+// One step of decoding: the state update of both scans, and the next outputs of the convolution.
+#pragma once
+
+#include "functions.h"
+#include "tile.h"
+
+namespace {
+
+// Up to W channels of a head as lanes: 0 where the tensor is absent, and behind the last channel.
+MAMBA_INLINE F load_channels(const Tensor& t, ptrdiff_t at, ptrdiff_t stride, int channels) {
+  if (t.data && t.dtype == FLOAT32 && stride == 1)
+    return load_n(reinterpret_cast<const float*>(t.data) + at, channels);
+  float value[W] = {};
+  if (t.data)
+    for (int c = 0; c < channels; c++) value[c] = get(t, at + c * stride);
+  return load(value);
+}
+
+// A row of n numbers: where it lies, if it is plain, else a copy in `room`.
+MAMBA_INLINE float* plain_row(const Tensor& t, ptrdiff_t at, ptrdiff_t stride, int64_t n,
+                              float* room) {
+  if (t.dtype == FLOAT32 && stride == 1) return reinterpret_cast<float*>(t.data) + at;
+  for (int64_t i = 0; i < n; i++) room[i] = get(t, at + i * stride);
+  return room;
+}
+
+// One channel: moves its row of states on, returns C h by lanes. `all_alike` says that one number
+// of `rates` stands for all n.
+MAMBA_INLINE F step_channel(float* h, const float* rates, bool all_alike, const float* B,
+                            const float* C, int64_t n, float dt, float input) {
+  const F step = set1(dt * LOG2E), in = set1(input);
+  F decay = all_alike ? exp2(step * set1(rates[0])) : F::zero(), sum = F::zero();
+  for (int64_t i = 0; i < n; i += W) {
+    if (i + W <= n) {
+      if (!all_alike) decay = exp2(step * load(rates + i));
+      const F next = fma(decay, load(h + i), in * load(B + i));
+      store(h + i, next);
+      sum = fma(next, load(C + i), sum);
+    } else {
+      const int rest = static_cast<int>(n - i);
+      if (!all_alike) decay = exp2(step * load_n(rates + i, rest));
+      const F next = fma(decay, load_n(h + i, rest), in * load_n(B + i, rest));
+      store_n(h + i, next, rest);
+      sum = fma(next, load_n(C + i, rest), sum);
+    }
+  }
+  return sum;
+}
+
+// Up to W channels from p of a tensor (b, h, p), and of a parameter (h, p).
+MAMBA_INLINE ptrdiff_t head_offset(const Tensor& t, int64_t b, int64_t h, int64_t p) {
+  return b * t.stride[0] + h * t.stride[1] + p * t.stride[2];
+}
+MAMBA_INLINE F load_head(const Tensor& t, int64_t b, int64_t h, int64_t p, int channels) {
+  return load_channels(t, head_offset(t, b, h, p), t.stride[2], channels);
+}
+MAMBA_INLINE F load_parameter(const Tensor& t, int64_t h, int64_t p, int channels) {
+  return load_channels(t, h * t.stride[0] + p * t.stride[1], t.stride[1], channels);
+}
+
+static void step_plan(const void* call, int64_t* items, int64_t* scratch) {
+  const auto& a = *static_cast<const Step*>(call);
+  *items = a.batch * a.heads;
+  *scratch = 4 * (a.states + W);
+}
+static void step(const void* call, int64_t item, float* scratch) {
+  const auto& a = *static_cast<const Step*>(call);
+  const int64_t n = a.states, b = item / a.heads, h = item % a.heads;
+  const int64_t group = h / (a.heads / a.groups);
+  float *room_B = scratch, *room_C = room_B + n + W, *room_A = room_C + n + W;
+  float* room_h = room_A + n + W;
+  const int64_t row =
+      a.indices.data ? reinterpret_cast<const int64_t*>(a.indices.data)[b] : b;
+  const float* B =
+      plain_row(a.B, b * a.B.stride[0] + group * a.B.stride[1], a.B.stride[2], n, room_B);
+  const float* C =
+      plain_row(a.C, b * a.C.stride[0] + group * a.C.stride[1], a.C.stride[2], n, room_C);
+  const bool alike = a.A.stride[2] == 0 && n > 0;
+  for (int64_t p = 0; p < a.width; p += W) {
+    const int channels = static_cast<int>(least(W, a.width - p));
+    const F x = load_head(a.x, b, h, p, channels);
+    F dt = load_head(a.dt, b, h, p, channels) + load_parameter(a.dt_bias, h, p, channels);
+    if (a.softplus) dt = softplus(dt).value;
+    float steps[W], inputs[W];
+    store(steps, dt);
+    store(inputs, dt * x);
+    F sums[W];
+    for (int c = 0; c < channels; c++) {
+      const Tensor& s = a.state;
+      const ptrdiff_t at_A = h * a.A.stride[0] + (p + c) * a.A.stride[1];
+      const ptrdiff_t at_h = row * s.stride[0] + h * s.stride[1] + (p + c) * s.stride[2];
+      const float* rates = plain_row(a.A, at_A, a.A.stride[2], alike ? 1 : n, room_A);
+      float* state = plain_row(s, at_h, s.stride[3], n, room_h);
+      sums[c] = step_channel(state, rates, alike, B, C, n, steps[c], inputs[c]);
+      if (state == room_h)
+        for (int64_t i = 0; i < n; i++) put(s, at_h + i * s.stride[3], room_h[i]);
+    }
+    for (int c = channels; c < W; c++) sums[c] = F::zero();
+    F y = lane_sums(sums);
+    y = fma(load_parameter(a.D, h, p, channels), x, y);
+    if (a.z.data) {
+      const F z = load_head(a.z, b, h, p, channels);
+      y = y * z * sigmoid(z);
+    }
+    float out[W];
+    store(out, y);
+    const ptrdiff_t at = head_offset(a.out, b, h, p);
+    for (int c = 0; c < channels; c++) put(a.out, at + c * a.out.stride[2], out[c]);
+  }
+}
+
+// Access to an element whatever its dtype, and where all are float32.
+struct AnyDtype {
+  static float read(const Tensor& t, ptrdiff_t at) { return get(t, at); }
+  static void write(const Tensor& t, ptrdiff_t at, float value) { put(t, at, value); }
+};
+struct OnlyFloat32 {
+  static float read(const Tensor& t, ptrdiff_t at) {
+    return reinterpret_cast<const float*>(t.data)[at];
+  }
+  static void write(const Tensor& t, ptrdiff_t at, float value) {
+    reinterpret_cast<float*>(t.data)[at] = value;
+  }
+};
+
+// All channels of a batch item from `first` to `last`; `window` holds one channel's inputs.
+template <class Access>
+MAMBA_INLINE void conv_step_channels(const ConvStep& a, int64_t b, int64_t first, int64_t last,
+                                     float* window) {
+  const int64_t kept = a.kept, past = a.width - 1;
+  for (int64_t d = first; d < last; d++) {
+    const ptrdiff_t at = b * a.state.stride[0] + d * a.state.stride[1];
+    const ptrdiff_t in = b * a.x.stride[0] + d * a.x.stride[1];
+    const ptrdiff_t out = b * a.out.stride[0] + d * a.out.stride[1];
+    const ptrdiff_t taps = d * a.weight.stride[0];
+    for (int64_t i = 0; i < kept; i++)
+      window[i] = Access::read(a.state, at + i * a.state.stride[2]);
+    for (int64_t t = 0; t < a.steps; t++)
+      window[kept + t] = Access::read(a.x, in + t * a.x.stride[2]);
+    const float bias = a.bias.data ? Access::read(a.bias, d * a.bias.stride[0]) : 0.0f;
+    for (int64_t t = 0; t < a.steps; t++) {
+      float sum = bias;
+      for (int64_t i = 0; i < a.width; i++)
+        sum += Access::read(a.weight, taps + i * a.weight.stride[1]) * window[kept - past + t + i];
+      Access::write(a.out, out + t * a.out.stride[2], sum);
+    }
+    for (int64_t i = 0; i < kept; i++)
+      Access::write(a.state, at + i * a.state.stride[2], window[a.steps + i]);
+  }
+}
+
+// SiLU of the outputs of channels first .. last, in place.
+static void activate(const ConvStep& a, int64_t b, int64_t first, int64_t last) {
+  for (int64_t t = 0; t < a.steps; t++) {
+    for (int64_t d = first; d < last; d += W) {
+      const int channels = static_cast<int>(least(W, last - d));
+      const ptrdiff_t at = b * a.out.stride[0] + d * a.out.stride[1] + t * a.out.stride[2];
+      const F y = load_channels(a.out, at, a.out.stride[1], channels);
+      float value[W];
+      store(value, y * sigmoid(y));
+      for (int c = 0; c < channels; c++) put(a.out, at + c * a.out.stride[1], value[c]);
+    }
+  }
+}
+
+constexpr int64_t STEP_CHANNELS = 256;
+
+static void conv_step_plan(const void* call, int64_t* items, int64_t* scratch) {
+  const auto& a = *static_cast<const ConvStep*>(call);
+  *items = a.batch * ceil_div(a.channels, STEP_CHANNELS);
+  *scratch = a.kept + a.steps;
+}
+static void conv_step(const void* call, int64_t item, float* window) {
+  const auto& a = *static_cast<const ConvStep*>(call);
+  const int64_t blocks = ceil_div(a.channels, STEP_CHANNELS), b = item / blocks;
+  const int64_t first = item % blocks * STEP_CHANNELS;
+  const int64_t last = least(a.channels, first + STEP_CHANNELS);
+  const bool plain = a.x.dtype == FLOAT32 && a.state.dtype == FLOAT32 &&
+                     a.weight.dtype == FLOAT32 && (!a.bias.data || a.bias.dtype == FLOAT32);
+  if (plain) {
+    conv_step_channels<OnlyFloat32>(a, b, first, last, window);
+  } else {
+    conv_step_channels<AnyDtype>(a, b, first, last, window);
+  }
+  if (a.silu) activate(a, b, first, last);
+}
+
+}  // namespace

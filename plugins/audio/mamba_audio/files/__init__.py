@@ -1,0 +1,1 @@
+"""Recordings of any length, rate and number of channels through a model, and back into files."""

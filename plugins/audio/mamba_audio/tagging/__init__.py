@@ -1,0 +1,1 @@
+"""Tagging: what is heard in a recording."""

@@ -1,0 +1,63 @@
+"""How well recordings were tagged: mean average precision, accuracy."""
+
+from __future__ import annotations
+
+import torch
+import torchmetrics
+from torch import Tensor
+from torchmetrics.functional.classification import binary_average_precision
+from torchmetrics.utilities import dim_zero_cat
+
+
+class MeanAveragePrecision(torchmetrics.Metric):
+    """Average precision of every label, mean over the labels that occur (AudioSet's mAP)."""
+
+    higher_is_better = True
+    logits: list[Tensor]
+    targets: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("logits", [], dist_reduce_fx="cat")
+        self.add_state("targets", [], dist_reduce_fx="cat")
+
+    def update(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> None:
+        """Add a batch."""
+        self.logits.append(outputs["logits"].detach())
+        self.targets.append((batch["targets"] > 0.5).long())
+
+    def compute(self) -> Tensor:
+        """Return the mean, a scalar between 0 and 1."""
+        logits, targets = dim_zero_cat(self.logits), dim_zero_cat(self.targets)
+        occurs = targets.any(0)
+        columns = zip(logits.T[occurs], targets.T[occurs], strict=True)
+        # average precision asks for the order only; torchmetrics takes logits for it
+        return torch.stack([binary_average_precision(one, true) for one, true in columns]).mean()
+
+
+class Accuracy(torchmetrics.Metric):
+    """Share of recordings whose most likely tag applies."""
+
+    higher_is_better = True
+    right: Tensor
+    items: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("right", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("items", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> None:
+        """Add a batch."""
+        first = outputs["logits"].detach().argmax(1, keepdim=True)
+        self.right += (batch["targets"].gather(1, first) > 0.5).sum()
+        self.items += len(first)
+
+    def compute(self) -> Tensor:
+        """Return the share, a float32 scalar."""
+        return self.right.float() / self.items
+
+
+def metrics() -> dict[str, torchmetrics.Metric]:
+    """Return the metrics by name; the first is the score."""
+    return {"map": MeanAveragePrecision(), "accuracy": Accuracy()}
