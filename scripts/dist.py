@@ -24,6 +24,7 @@ TRIALS = {
     "audio": "test_model.py",
     "language": "test_model.py",
     "timeseries": "test_model.py",
+    "vision": "test_model.py",
 }
 
 

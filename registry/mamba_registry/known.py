@@ -7,6 +7,8 @@ KNOWN_TASKS = {
     "audio-enhance": "mamba-audio",
     "audio-tag": "mamba-audio",
     "vision-cls": "mamba-vision",
+    "vision-seg": "mamba-vision",
+    "vision-backbone": "mamba-vision",
     "graph-cls": "mamba-graph",
     "graph-node": "mamba-graph",
     "ts-forecast": "mamba-timeseries",

@@ -126,7 +126,8 @@ def test_mixers(install):
         registry.mixer_spec("mamba")
     first, second = str(caught.value).splitlines()
     assert first.startswith("No mixer 'mamba'. Did you mean 'mamba")
-    assert " Available: attention, group-scan, mamba1, mamba2," in first
+    assert " Available: attention, group-scan," in first
+    assert " mamba1, mamba2, mamba2d," in first
     assert second.startswith("Plugin 'broken' (acme-broken 1.0) did not load")
 
 

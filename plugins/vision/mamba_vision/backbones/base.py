@@ -1,0 +1,78 @@
+"""What every image backbone offers to heads, decoders and users."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Level:
+    """One feature map a backbone can give out."""
+
+    channels: int
+    """Of the map."""
+    stride: int
+    """Pixels of the image per cell of the map, on a side."""
+    module: str
+    """Name of the module whose output it is."""
+
+
+class ImageBackbone(nn.Module, ABC):
+    """Images ``(B, in_chans, H, W)`` -> features, and maps at several levels on the way.
+
+    Subclasses set ``num_features`` (channels of the pooled features) and ``levels``.
+    """
+
+    num_features: int
+    levels: tuple[Level, ...]
+
+    @abstractmethod
+    def forward_levels(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the last, normed features and the maps of all levels.
+
+        :param images: ``(B, in_chans, H, W)``, normalised.
+        :returns: features as the architecture has them, tokens ``(B, L, D)`` or a map
+            ``(B, D, h, w)``; and one ``(B, channels, h, w)`` per level, shallow first.
+        """
+
+    @abstractmethod
+    def pool(self, features: Tensor) -> Tensor:
+        """Return one vector per image, ``(B, num_features)``, from the features."""
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Return the features before pooling; see :meth:`forward_levels`."""
+        return self.forward_levels(images)[0]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return one vector per image, ``(B, num_features)``."""
+        return self.pool(self.forward_features(images))
+
+    def set_input_size(self, image_size: tuple[int, int]) -> None:
+        """Prepare for another image size ``(H, W)``; a backbone without positions takes any."""
+
+    def set_gradient_checkpointing(self, on: bool = True) -> None:
+        """Recompute each layer in the backward pass instead of keeping its activations."""
+        for module in self.modules():
+            if module is not self and hasattr(module, "gradient_checkpointing"):
+                module.gradient_checkpointing = on  # type: ignore[assignment]
+
+
+def check_images(images: Tensor, in_chans: int, smallest: int) -> None:
+    """Raise for images that a backbone cannot take.
+
+    :param smallest: of height and width, in pixels.
+    :raises ValueError: for another shape, number of channels, or images that are too small.
+    """
+    if images.dim() != 4 or images.shape[1] != in_chans:
+        raise ValueError(
+            f"images has shape {tuple(images.shape)}, expected (batch, {in_chans}, height, width): "
+            "build the model with in_chans of your images, or convert them"
+        )
+    if min(images.shape[2:]) < smallest:
+        raise ValueError(
+            f"images are {images.shape[2]}x{images.shape[3]}, smaller than one patch of {smallest} "
+            "pixels: enlarge them, or build the model with smaller patches"
+        )

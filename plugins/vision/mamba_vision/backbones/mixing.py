@@ -1,0 +1,185 @@
+"""Which mixer reads the tokens of an image, along which order; and stacks of such layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mamba_core import registry, scan_orders
+from mamba_core.blocks import Block, BlockConfig
+from mamba_core.config import STRICT
+from mamba_core.mixers import Merge, MixerChoice, MultiScan, Share, build_mixer
+from mamba_core.mixers.choice import fields_model
+from mamba_core.mixers.initial import zero_linear_biases
+from mamba_core.registry import ConfigError
+from mamba_vision.backbones.parts import Mlp
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Mixing:
+    """How tokens are mixed: any registered mixer along any registered order."""
+
+    mixer: MixerChoice = MixerChoice("mamba1")
+    """A registered mixer and its fields."""
+    scan_order: str = "bidirectional"
+    """A registered order or an expression; its paths are what is scanned. With ``a|b`` layers
+    take turns. Mixers that read the grid without an order do not use it."""
+    merge: Merge = "mean"
+    """How the paths become one; mixers with paths of their own (``ss2d``) do it themselves."""
+    share: Share | None = None
+    """What the paths have in common; None takes ``projections`` where the mixer allows it."""
+
+    def changed(
+        self,
+        mixer: MixerChoice | None = None,
+        scan_order: str | None = None,
+        merge: Merge | None = None,
+    ) -> Mixing:
+        """Return this with what is given in place of its own."""
+        return Mixing(
+            mixer=mixer or self.mixer,
+            scan_order=scan_order or self.scan_order,
+            merge=merge or self.merge,
+            share=self.share if mixer is None else None,  # it was said of the other mixer
+        )
+
+
+def takes_shape(choice: MixerChoice) -> bool:
+    """Whether a mixer reads the grid itself, without an order around it."""
+    build = registry.resolve(registry.mixer_spec(choice.name).build)
+    return bool(getattr(build, "takes_shape", False))
+
+
+def layer_orders(mixing: Mixing, depth: int, extra: str | None) -> list[scan_orders.NamedOrder]:
+    """Return the order each layer reads.
+
+    :param extra: place of a class token in every path (``head, middle, tail``), or None.
+    :raises ConfigError: for an order that depends on the data, which images do not bring.
+    """
+    parts = mixing.scan_order.split("|")  # layers take turns
+    if extra is not None:
+        parts = [f"({part}):tokens({extra})" for part in parts]
+    orders = [scan_orders.get(part) for part in parts]
+    if mixing.merge == "none" and len(orders) == 1:
+        orders = list(orders[0].cycle().orders) if hasattr(orders[0], "cycle") else orders
+    for one in orders:
+        if not isinstance(one, scan_orders.NamedOrder) or one.dims not in (None, 2):
+            raise ConfigError(
+                f"scan_order = {mixing.scan_order!r}: an image needs an order of two-dimensional "
+                "grids; see `mamba-core list --scan-orders`"
+            )
+    return [orders[k % len(orders)] for k in range(depth)]  # type: ignore[misc]
+
+
+def make_mixer(d_model: int, mixing: Mixing, order: scan_orders.NamedOrder) -> nn.Module:
+    """Build one layer's mixer: alone when it reads the grid itself, else in a MultiScan.
+
+    :raises ConfigError: for an order whose cover does not go with the merge.
+    """
+    if takes_shape(mixing.mixer):
+        build = registry.resolve(registry.mixer_spec(mixing.mixer.name).build)
+        choice = mixing.mixer
+        if "scan_order" in fields_model(build).model_fields and "scan_order" not in choice.fields:
+            choice = MixerChoice(choice.name, **choice.fields, scan_order=order.name)
+        return build_mixer(choice, d_model)
+    if (order.cover == "partition") != (mixing.merge == "scatter"):
+        raise ConfigError(
+            f"scan_order = {mixing.scan_order!r} has the cover '{order.cover}': merge='scatter' "
+            "goes with paths that share the tokens out, and only with them"
+        )
+    return MultiScan(
+        d_model,
+        mixing.mixer,
+        order.paths,
+        merge=mixing.merge,
+        share=mixing.share,
+        fold=order.folded,
+    )
+
+
+class GridStack(nn.Module):
+    """Layers over the tokens of a grid: a mixer each, with an MLP behind it where asked for.
+
+    :param mixing: mixer and order of every layer.
+    :param rates: drop-path rate of every layer; their number is the depth.
+    :param block: norm and residual; its own ``drop_path`` is not used.
+    :param mlp_ratio: hidden channels of the MLP per channel; 0 has none.
+    :param extra: place of a class token, which then is the last row of the tokens.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        mixing: Mixing,
+        rates: Sequence[float],
+        *,
+        block: BlockConfig,
+        mlp_ratio: float = 0.0,
+        extra: str | None = None,
+    ) -> None:
+        super().__init__()
+        if extra is not None and takes_shape(mixing.mixer):
+            raise ConfigError(
+                f"mixer {mixing.mixer.name!r} reads the grid itself and has no place for a class "
+                "token: set architecture.class_token='none'"
+            )
+        self.orders = layer_orders(mixing, len(rates), extra)
+        self.blocks = nn.ModuleList()
+        self.depth = len(rates)
+        self.per_layer = 2 if mlp_ratio else 1
+        for rate, order in zip(rates, self.orders, strict=True):
+            self.blocks.append(Block(d_model, [make_mixer(d_model, mixing, order)], block, rate))
+            if mlp_ratio:
+                mlp = Mlp(d_model, round(mlp_ratio * d_model))
+                self.blocks.append(Block(d_model, [mlp], block, rate))
+        self.gradient_checkpointing = False
+
+    def forward(self, x: Tensor, shape: tuple[int, int]) -> Tensor:
+        """``(B, L, d_model)`` -> the same shape; ``shape`` is the grid."""
+        return self.run(x, shape, ())[0]
+
+    def run(
+        self, x: Tensor, shape: tuple[int, int], taps: Sequence[int]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the output, and the tokens behind each layer whose number is in ``taps``."""
+        tables: dict[int, Tensor] = {}
+        taken = []
+        for layer, order in enumerate(self.orders):
+            if id(order) not in tables:
+                tables[id(order)] = order.inside(shape, device=x.device)
+            for block in self._blocks_of(layer):
+                run = partial(block, order=tables[id(order)], shape=shape)
+                if self.gradient_checkpointing and torch.is_grad_enabled():
+                    x = checkpoint(run, x, use_reentrant=False)
+                else:
+                    x = run(x)
+            if layer in taps:
+                taken.append(x)
+        return x, taken
+
+    def _blocks_of(self, layer: int) -> nn.ModuleList:
+        return self.blocks[layer * self.per_layer : (layer + 1) * self.per_layer]
+
+
+def drop_rates(highest: float, depth: int) -> list[float]:
+    """Return drop-path rates that grow linearly from 0 to ``highest``."""
+    return [highest * i / max(depth - 1, 1) for i in range(depth)]
+
+
+@torch.no_grad()
+def start_residuals(module: nn.Module, layers: int) -> None:
+    """Zero the biases of Linears and shrink what writes into the residual stream.
+
+    ``out_proj`` and ``fc2`` weights are divided by the square root of the number of layers, so
+    that the stream's variance does not grow with depth (GPT-2's rule, as in ``mamba_ssm``).
+    """
+    zero_linear_biases(module)
+    for name, parameter in module.named_parameters():
+        parts = name.split(".")
+        if parts[-1] == "weight" and parts[-2] in ("out_proj", "fc2"):
+            parameter.div_(layers**0.5)

@@ -1,0 +1,1 @@
+"""``vision-cls``: what an image shows."""

@@ -1,0 +1,202 @@
+"""Training, validation and test images of ``vision-cls``.
+
+A sample is a function of (seed, epoch, index) only: random changes draw from a generator seeded
+by them, and a mixed image finds its partner by them too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.transforms import v2
+
+from mamba_vision.classification.config import ClassifierConfig
+from mamba_vision.classification.data_config import Augment, ImageData
+from mamba_vision.classification.sources import Images, open_source
+from mamba_vision.images import Preparation
+
+Sample = dict[str, Tensor]
+_SPLIT_SEED = 0
+"""Of the training images held out for validation, whatever the seed of the training."""
+
+
+class Split(Protocol):
+    """One part of the data."""
+
+    def __len__(self) -> int: ...
+
+    def sample(self, epoch: int, index: int) -> Sample:
+        """Return ``images`` float32 ``(in_chans, H, W)``, ``labels`` int64, ``targets`` float32
+        ``(num_classes,)``.
+        """
+        ...
+
+
+class ImageDataset:
+    """Labelled images of ``vision-cls``.
+
+    :param data: where they lie.
+    :param model: size, channels, normalisation and number of classes.
+    :raises ValueError: when the classes of the data are not those of the model.
+    """
+
+    def __init__(self, data: ImageData, model: ClassifierConfig) -> None:
+        self.data, self.model = data, model
+        self.parts = open_source(data.source)
+        self.classes = self.parts["train"].classes
+        _check_classes(self.classes, model)
+        train = self.parts["train"].labels
+        if "val" in self.parts:
+            self._kept, self._held = np.arange(len(train)), np.arange(len(self.parts["val"].labels))
+        else:
+            self._kept, self._held = hold_out(train, data.val_share)
+
+    def train(self, *, seed: int) -> Split:
+        """Return the images to learn from, varied as ``augment`` says."""
+        return VariedImages(self.parts["train"], self._kept, self.data, self.model, seed)
+
+    def val(self, *, seed: int) -> Split:
+        """Return the images to choose a model by: the same ones for every ``seed``."""
+        source = self.parts.get("val", self.parts["train"])
+        return PlainImages(source, self._held, self.data, self.model)
+
+    def test(self, *, seed: int) -> Split:
+        """Return the images to report: the same ones for every ``seed``."""
+        test = self.parts["test"]
+        return PlainImages(test, np.arange(len(test.labels)), self.data, self.model)
+
+
+def hold_out(labels: NDArray[np.int64], share: float) -> tuple[NDArray, NDArray]:
+    """Split places into kept and held-out ones, the same share of every class.
+
+    :returns: two sorted int64 arrays; every class keeps at least one.
+    """
+    rng = np.random.default_rng(_SPLIT_SEED)
+    held: list[NDArray] = []
+    for label in np.unique(labels):
+        places = rng.permutation(np.flatnonzero(labels == label))
+        held.append(places[: min(round(share * len(places)), len(places) - 1)])
+    out = np.sort(np.concatenate(held))
+    return np.setdiff1d(np.arange(len(labels)), out), out
+
+
+def _check_classes(classes: tuple[str, ...], model: ClassifierConfig) -> None:
+    if len(classes) != model.num_classes:
+        shown = ", ".join(classes[:5]) + (", ..." if len(classes) > 5 else "")
+        raise ValueError(
+            f"the data has {len(classes)} classes ({shown}), the model num_classes = "
+            f"{model.num_classes}: set model.num_classes={len(classes)}"
+        )
+    for number, (ours, theirs) in enumerate(zip(model.labels, classes, strict=False)):
+        if ours != theirs:
+            raise ValueError(
+                f"class {number} is {theirs!r} in the data and {ours!r} in the model's labels: "
+                "give labels in the data's order, or none"
+            )
+
+
+class PlainImages:
+    """Images as they are, for validation and test."""
+
+    def __init__(
+        self, images: Images, places: NDArray, data: ImageData, model: ClassifierConfig
+    ) -> None:
+        self.images, self.places, self.model = images, places, model
+        self.prepare = Preparation(model, data.crop)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def sample(self, epoch: int, index: int) -> Sample:
+        """See :meth:`Split.sample`."""
+        place = int(self.places[index])
+        label = torch.tensor(int(self.images.labels[place]))
+        image = self.prepare(self.images.read(place, self.model.in_chans))
+        return _sample(image, label, _one_hot(label, self.model.num_classes))
+
+
+class VariedImages:
+    """Training images: changed at random, perhaps mixed with another one."""
+
+    def __init__(
+        self,
+        images: Images,
+        places: NDArray,
+        data: ImageData,
+        model: ClassifierConfig,
+        seed: int,
+    ) -> None:
+        self.images, self.places, self.model, self.seed = images, places, model, seed
+        self.augment = data.varied()
+        self.vary = varying(self.augment, model)
+        self.mix = _mixing(self.augment, model.num_classes)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def sample(self, epoch: int, index: int) -> Sample:
+        """See :meth:`Split.sample`."""
+        text = f"{self.seed}:{epoch}:{index}"
+        digest = hashlib.blake2b(text.encode(), digest_size=4).digest()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int.from_bytes(digest, "big"))
+            image, label = self._varied(int(self.places[index]))
+            target = _one_hot(label, self.model.num_classes)
+            if self.mix is not None:
+                partner = int(torch.randint(len(self.places), ()))
+                other, second = self._varied(int(self.places[partner]))
+                pair = self.mix(torch.stack([image, other]), torch.stack([label, second]))
+                image, target = pair[0][0], pair[1][0]
+        smoothing = self.augment.label_smoothing
+        target = (1 - smoothing) * target + smoothing / self.model.num_classes
+        return _sample(image, label, target)
+
+    def _varied(self, place: int) -> tuple[Tensor, Tensor]:
+        pixels = self.images.read(place, self.model.in_chans)
+        return self.vary(pixels), torch.tensor(int(self.images.labels[place]))
+
+
+def varying(augment: Augment, model: ClassifierConfig) -> v2.Transform:
+    """Return torchvision's transforms for training images, uint8 -> normalised float32."""
+    size = list(model.image_size)
+    steps: list[torch.nn.Module] = []
+    if augment.crop == "resized":
+        steps.append(v2.RandomResizedCrop(size, scale=augment.scale, antialias=True))
+    else:
+        steps.append(v2.Resize(size, antialias=True))
+    if augment.crop == "pad":
+        steps.append(v2.RandomCrop(size, padding=augment.pad))
+    if augment.flip:
+        steps.append(v2.RandomHorizontalFlip())
+    if augment.rand_augment is not None:
+        chosen = augment.rand_augment
+        steps.append(v2.RandAugment(chosen.num_ops, chosen.magnitude))
+    steps += [
+        v2.ToDtype(torch.float32, scale=True),
+        v2.Normalize(list(model.mean), list(model.std)),
+    ]
+    if augment.erasing:
+        steps.append(v2.RandomErasing(augment.erasing))
+    return v2.Compose(steps)
+
+
+def _mixing(augment: Augment, classes: int) -> v2.Transform | None:
+    mixes: list[v2.Transform] = []
+    if augment.mixup:
+        mixes.append(v2.MixUp(alpha=augment.mixup, num_classes=classes))
+    if augment.cutmix:
+        mixes.append(v2.CutMix(alpha=augment.cutmix, num_classes=classes))
+    return v2.RandomChoice(mixes) if len(mixes) > 1 else next(iter(mixes), None)
+
+
+def _one_hot(label: Tensor, classes: int) -> Tensor:
+    return torch.nn.functional.one_hot(label, classes).float()
+
+
+def _sample(image: Tensor, label: Tensor, target: Tensor) -> Sample:
+    return {"images": image, "labels": label, "targets": target}

@@ -1,0 +1,93 @@
+"""What this plugin offers. Imports nothing heavy: heavy parts are named as "module:attribute"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mamba_registry import TaskSpec, hookimpl
+from mamba_registry.specs import MixerSpec
+
+__mamba_api__ = (1, 0)
+
+
+@hookimpl
+def mamba_mixers() -> Iterable[MixerSpec]:
+    """Offer the mixers that published backbones are built from."""
+    return [
+        MixerSpec(
+            name="ss2d",
+            build="mamba_vision.backbones.ss2d:SS2D",
+            summary="one convolution of the grid, then a scan per path (VMamba)",
+            causal=False,
+        ),
+        MixerSpec(
+            name="local-scan",
+            build="mamba_vision.backbones.local_scan:LocalScan",
+            summary="rows, columns and windows, each path gated by channel (LocalMamba)",
+            causal=False,
+        ),
+    ]
+
+
+@hookimpl
+def mamba_tasks() -> Iterable[TaskSpec]:
+    """Offer the tasks of this plugin."""
+    return [
+        TaskSpec(
+            id="vision-cls",
+            domain="vision",
+            summary="what an image shows: classes with probabilities",
+            config="mamba_vision.classification.config:ClassifierConfig",
+            builder="mamba_vision.classification.model:ImageClassifier",
+            example="mamba_vision.classification.model:example",
+            data="mamba_vision.classification.data:ImageDataset",
+            data_config="mamba_vision.classification.data_config:ImageData",
+            loss="mamba_vision.classification.objective:loss",
+            metrics="mamba_vision.classification.metrics:metrics",
+            metric_names=("top1", "top5"),
+            predictor="mamba_vision.classification.predict:ImageLabeller",
+            predict_config="mamba_vision.classification.config:ClassifierPredict",
+            train_config="mamba_vision.classification.config:ClassifierTrain",
+            inputs={"images": "float[batch, in_chans, height, width]"},
+            outputs={"logits": "float[batch, num_classes]"},
+            presets=(
+                "tiny",
+                "mnist_250k",
+                "cifar_1m",
+                "cifar_5m",
+                "vim_tiny",
+                "vim_tiny_stride8",
+                "vim_small",
+                "vim_base",
+                "vmamba_tiny",
+                "vmamba_tiny_s2l5",
+                "vmamba_small",
+                "vmamba_small_s1l20",
+                "vmamba_base",
+                "vmamba_base_s1l20",
+                "vmamba_vanilla_tiny",
+                "vmamba_vanilla_small",
+                "vmamba_vanilla_base",
+                "plainmamba_l1",
+                "plainmamba_l2",
+                "plainmamba_l3",
+                "localvim_tiny",
+                "localvim_small",
+                "localvmamba_tiny",
+                "localvmamba_small",
+                "vssd_tiny",
+                "mamba2d_tiny",
+                "mambahybrid_tiny",
+                "resnet20",
+                "cct_2_3x2",
+                "vit_mnist_250k",
+                "vit_cifar_1m",
+            ),
+            preset_fields="mamba_vision.classification.presets:PRESETS",
+            default_preset="vim_tiny",
+            scan_orders=("bidirectional", "cross", "hilbert", "serpentine4"),
+            requires=("torchvision", "PIL"),
+            requires_data=("torchvision", "PIL"),
+            card="mamba_vision:cards/vision-cls.md",
+        )
+    ]

@@ -1,0 +1,10 @@
+"""What every task of mamba-core promises, checked on this plugin's."""
+
+from __future__ import annotations
+
+from mamba_core.testing import parametrize_task_checks
+
+
+@parametrize_task_checks("vision-cls")
+def test_vision_cls(check):
+    check()
