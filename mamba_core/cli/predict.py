@@ -25,7 +25,7 @@ def run(
         ),
     ],
     inputs: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files to read.")],
-    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")],
     fields: dict[str, dict[str, Any]],
     weights: Annotated[str, typer.Option(help="Which of the task's weights.")] = "default",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ...")] = None,

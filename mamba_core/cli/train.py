@@ -26,7 +26,8 @@ def run(
         str | None, typer.Option(help="A preset of the task; see `mamba-core info TASK`.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Results folder; runs/TASK where none is given.")
+        Path | None,
+        typer.Option("--out", "-o", help="Results folder; runs/TASK where none is given."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where --out stopped.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,

@@ -83,7 +83,7 @@ def test_eval_of_a_saved_model(capsys, toy, calls, tmp_path):
 
 
 def test_predict(capsys, toy, calls):
-    words = ["predict", toy, "a.wav", "b.wav", "--out", "there", "--overwrite", "--device", "cpu"]
+    words = ["predict", toy, "a.wav", "b.wav", "-o", "there", "--overwrite", "--device", "cpu"]
     out = call(capsys, *words)
     target, inputs, folder, given = calls["predict"]
     assert (target, inputs, folder) == (toy, [Path("a.wav"), Path("b.wav")], Path("there"))

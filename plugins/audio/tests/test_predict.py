@@ -195,6 +195,7 @@ def _bad_files(tmp_path):
         ("slow.wav", ValueError, "sample rate of 5 Hz"),
         ("cut.flac", ValueError, "is no audio file|ends at sample"),
         ("missing.wav", FileNotFoundError, "does not exist"),
+        ("", FileNotFoundError, "is a folder: give the files in it"),
     ],
 )
 def test_bad_files_leave_nothing_behind(tiny, tmp_path, name, error, message):
@@ -203,6 +204,12 @@ def test_bad_files_leave_nothing_behind(tiny, tmp_path, name, error, message):
     with pytest.raises(error, match=message):
         separator.separate_file(tmp_path / name, tmp_path / "out")
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_a_file_where_the_outputs_need_a_folder(tiny, tmp_path):
+    sf.write(tmp_path / "a.wav", _tone(8000, 8000), 8000)
+    with pytest.raises(NotADirectoryError, match=r"a\.wav is a file, outputs need a folder"):
+        _separator(tiny).separate_file(tmp_path / "a.wav", tmp_path / "a.wav" / "out")
 
 
 def test_one_bad_file_does_not_stop_the_others(tiny, tmp_path):

@@ -26,12 +26,17 @@ class StemFiles:
     :param rate: sample rate in Hz.
     :param channels: of every file.
     :raises FileExistsError: when a target is there and ``overwrite`` is not set.
+    :raises NotADirectoryError: when a file stands where their folder should be.
     :raises ValueError: for more channels than the format holds.
     """
 
     def __init__(
         self, targets: Sequence[Path], rate: int, channels: int, *, overwrite: bool
     ) -> None:
+        above = {folder for target in targets for folder in target.parents}
+        files = sorted(str(folder) for folder in above if folder.is_file())
+        if files:
+            raise NotADirectoryError(f"{files[0]} is a file, outputs need a folder: choose another")
         taken = [str(target) for target in targets if target.exists()]
         if taken and not overwrite:
             raise FileExistsError(

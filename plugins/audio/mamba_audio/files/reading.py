@@ -24,9 +24,11 @@ BLOCK = 1 << 16
 def open_recording(path: Path) -> Iterator[sf.SoundFile]:
     """Open a file for reading.
 
-    :raises FileNotFoundError: when there is none.
+    :raises FileNotFoundError: when there is none, or a folder.
     :raises ValueError: for one that is no audio, or breaks while it is read.
     """
+    if path.is_dir():
+        raise FileNotFoundError(f"{path} is a folder: give the files in it")
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
     try:
