@@ -31,8 +31,6 @@ class PatchDecoderNetwork(ForecastNetwork):
 
     The last patch may be unfinished: the rest of it is masked. In training windows are cut at a
     random place of the first patch, so that every number of left-over observations is learnt.
-
-    :raises TypeError: for a mixer that cannot stream.
     """
 
     def __init__(self, config: PatchDecoder, mixer: MixerChoice, values: int) -> None:
@@ -42,7 +40,6 @@ class PatchDecoderNetwork(ForecastNetwork):
         self.backbone = Backbone(
             BackboneConfig(d_model=config.d_model, pattern="M-" * config.depth, mixer=mixer)
         )
-        self.backbone.init_state(1)
         self.head = nn.Linear(config.d_model, values)
 
     def forward(self, z: Tensor, observed: Tensor) -> Tensor:
@@ -55,7 +52,10 @@ class PatchDecoderNetwork(ForecastNetwork):
         return self.head(self.backbone(tokens)[:, -1]).unflatten(0, (len(z), z.shape[-1]))
 
     def start(self, streams: int) -> StreamState:
-        """Return the state before the first observation."""
+        """Return the state before the first observation.
+
+        :raises TypeError: when the mixer cannot stream.
+        """
         empty = self.head.weight.new_zeros(streams, 0)
         return StreamState(self.backbone.init_state(streams), empty, empty.bool())
 
