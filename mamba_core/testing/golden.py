@@ -67,7 +67,10 @@ def _read(subject: TaskUnderTest) -> dict[str, Any]:
     name = resource.removesuffix(".md") + ".golden.json"
     file = files(package).joinpath(name)
     if not file.is_file():
-        raise Skip(f"{package}:{name} is missing; `mamba-core check --write-golden` writes one")
+        raise Skip(
+            f"{package}:{name} is missing; `mamba-core check {subject.full_id} --write-golden "
+            "FILE` writes one"
+        )
     golden = json.loads(file.read_text(encoding="utf-8"))
     if golden["task"] != subject.full_id:
         raise Skip(f"{package}:{name} is of {golden['task']}; write one for {subject.full_id}")
