@@ -1,7 +1,8 @@
 """The benchmark room: speeds on this machine, of results that were checked first.
 
 A benchmark is a module with ``Config`` (its sizes), ``PEERS`` (implementations to compare with)
-and ``cases(config, against)``, which yields :class:`Case` after :class:`Case`. The harness does
+and ``cases(config, against)``, which yields :class:`Case` after :class:`Case`; it may have
+``facts(config, rows)``, which measures what is no time of a contender. The harness does
 the rest: nothing is timed before its result agrees with float64, and all contenders of the cases of
 one name are timed in turns, because a shared machine changes its speed from minute to minute.
 """
@@ -14,7 +15,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, Protocol, cast
 
-from mamba_core.bench.measure import Case, Contender, Row, Settings, Verdict, measure
+from mamba_core.bench.measure import Case, Contender, Row, Settings, Verdict, measure, threads
 from mamba_core.bench.report import Report
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 BENCHMARKS: Mapping[str, str] = {
+    "kernels": "both scans, one token, growth, memory and threads, beside what the machine can do",
     "scan": "selective scan (Mamba-1), forward and backward, and its growth with length",
     "ssd": "scan of Mamba-2 (SSD), forward and backward",
     "orders": "scan orders: lookup, building, and four paths in one scan",
@@ -93,7 +95,11 @@ def run(
     rows = [
         row for _, cases in groups for row in measure(tuple(cases), settings, progress=progress)
     ]
-    return Report(benchmark=name, machine=machine, settings=settings, config=config, rows=rows)
+    with threads(settings.threads):
+        facts = benchmark.facts(config, rows) if hasattr(benchmark, "facts") else {}
+    return Report(
+        benchmark=name, machine=machine, settings=settings, config=config, rows=rows, facts=facts
+    )
 
 
 def _config(name: str, kind: type, fields: Mapping[str, Any]) -> Any:

@@ -41,6 +41,9 @@ class Problem:
     backward: bool
     """Whether the gradients of all inputs are asked for too."""
     bound: float
+    exact_by: str = "reference"
+    """The backend that is asked in float64; for great lengths ``eager``, which is tested against
+    the reference and is not as slow."""
 
     def solve(self, function: Function, **options: Any) -> Results:
         """Call an implementation and return the output, and gradients if they are asked for."""
@@ -59,7 +62,7 @@ class Problem:
 
     @cached_property
     def exact(self) -> Results:
-        """The reference backend in float64, one slice of the channels after another."""
+        """One backend in float64, one slice of the channels after another."""
         parts = [part.solve(self.function, **self.options) for part in self._slices()]
         with_channels = {OUT: self.out_channels} | {
             f"gradient of {name}": axis for name, axis in self.channels.items()
@@ -72,7 +75,7 @@ class Problem:
         }
 
     def _slices(self) -> Iterator[Problem]:
-        """The same problem for few channels at a time, in float64 by the reference backend."""
+        """The same problem for few channels at a time, in float64 by :attr:`exact_by`."""
         count = self.cotangent.shape[self.out_channels]
         size = max(1, count // _SLICES)
         for start in range(0, count, size):
@@ -83,7 +86,7 @@ class Problem:
             }
             yield replace(
                 self,
-                function=_by("reference", self.function),
+                function=_by(self.exact_by, self.function),
                 inputs={name: x.double() for name, x in inputs.items()},
                 cotangent=self.cotangent.narrow(self.out_channels, start, width).double(),
             )

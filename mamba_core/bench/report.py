@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ class Report:
     settings: Settings
     config: Any
     rows: Sequence[Row]
+    facts: Mapping[str, float] = field(default_factory=dict)
+    """What else was measured: rates of the machine, fractions, memory."""
 
     @property
     def growth(self) -> list[Growth]:
@@ -74,6 +76,7 @@ class Report:
             "settings": dataclasses.asdict(self.settings),
             "config": dataclasses.asdict(self.config),
             "rows": [dataclasses.asdict(row) for row in self.rows],
+            "facts": dict(self.facts),
             "growth": [dataclasses.asdict(growth) for growth in self.growth],
         }
 

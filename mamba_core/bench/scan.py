@@ -10,6 +10,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from mamba_core.bench.mambapy_scan import selective_scan as mambapy_selective_scan
 from mamba_core.bench.measure import Case, Contender
 from mamba_core.bench.problem import Problem, chosen_peers, our_contenders
 from mamba_core.bench.transformers_scans import selective_scan as transformers_selective_scan
@@ -18,7 +19,8 @@ from mamba_kernels import ops
 
 Count = Annotated[int, Field(ge=1)]
 PEERS: Mapping[str, Callable[[Problem], Sequence[Contender]]] = {
-    "transformers": transformers_selective_scan
+    "transformers": transformers_selective_scan,
+    "mambapy": mambapy_selective_scan,
 }
 _BOUND = 1e-5
 """Of the relative error in float32; the best implementations are near 1e-7."""
@@ -45,14 +47,22 @@ class Config:
 def cases(config: Config, against: Sequence[str]) -> Iterator[Case]:
     """Forward; forward + backward; forward + backward of growing length."""
     size = {"B": config.batch, "D": config.channels, "L": config.length, "N": config.state}
-    yield _case("forward", size, against, backward=False)
-    yield _case("forward+backward", size, against, backward=True)
+    yield case("forward", size, against, backward=False)
+    yield case("forward+backward", size, against, backward=True)
     for length in config.curve_lengths:
         size = {"B": 1, "D": config.curve_channels, "L": length, "N": config.state}
-        yield _case("forward+backward by length", size, against, backward=True)
+        yield case("forward+backward by length", size, against, backward=True)
 
 
-def _case(name: str, size: Mapping[str, int], against: Sequence[str], *, backward: bool) -> Case:
+def case(
+    name: str,
+    size: Mapping[str, int],
+    against: Sequence[str],
+    *,
+    backward: bool,
+    exact_by: str = "reference",
+) -> Case:
+    """One size; ``exact_by`` as in :class:`Problem`."""
     problem = Problem(
         op="selective_scan",
         function=ops.selective_scan,
@@ -63,6 +73,7 @@ def _case(name: str, size: Mapping[str, int], against: Sequence[str], *, backwar
         cotangent=_cotangent(size),
         backward=backward,
         bound=_BOUND,
+        exact_by=exact_by,
     )
     contenders = (*our_contenders(problem), *chosen_peers(PEERS, against, problem))
     return Case(name, size, contenders, problem.judge, _BOUND)

@@ -25,7 +25,7 @@ size with zeros. This many are about half a minute per call."""
 
 def selective_scan(problem: Problem) -> list[Contender]:
     """``MambaMixer``'s scan: discretised for all steps at once, then a loop over time."""
-    found = _find("transformers.models.mamba.modeling_mamba", "mamba_selective_scan")
+    found = find("transformers.models.mamba.modeling_mamba", "mamba_selective_scan")
     if isinstance(found, str):
         return [peer(problem, "transformers", _absent, skip=found)]
 
@@ -41,7 +41,7 @@ def selective_scan(problem: Problem) -> list[Contender]:
 
 def ssd(problem: Problem) -> list[Contender]:
     """``Mamba2Mixer``'s chunked scan, with its default chunk and with a small one."""
-    found = _find("transformers.models.mamba2.modeling_mamba2", "mamba2_chunk_scan")
+    found = find("transformers.models.mamba2.modeling_mamba2", "mamba2_chunk_scan")
     if isinstance(found, str):
         return [peer(problem, "transformers", _absent, skip=found)]
 
@@ -57,7 +57,7 @@ def ssd(problem: Problem) -> list[Contender]:
     ]
 
 
-def _find(module: str, name: str) -> Callable[..., Any] | str:
+def find(module: str, name: str) -> Callable[..., Any] | str:
     """The function, or why it cannot be had."""
     try:
         return inspect.unwrap(getattr(importlib.import_module(module), name))

@@ -44,7 +44,7 @@ def run(
     fields: dict[str, dict[str, Any]],
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="scan, ssd, orders or startup; none: all."),
+        typer.Argument(metavar="[NAME]", help="kernels, scan, ssd, orders or startup; none: all."),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Timed calls per contender.")] = 7,
     seconds: Annotated[
@@ -114,6 +114,8 @@ def _print(report: Report) -> None:
             f"{growth.case}: {growth.contender} grows as L^{growth.exponent:.2f} (processor time "
             f"L^{growth.cpu_exponent:.2f}) from L={growth.lengths[0]} to {growth.lengths[-1]}"
         )
+    for fact, value in report.facts.items():
+        print(f"{fact} {value:.3g}")
     print()
 
 

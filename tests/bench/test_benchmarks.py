@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from functools import cache
 
@@ -10,8 +11,9 @@ import pytest
 import torch
 
 from mamba_core import bench
-from mamba_core.bench import scan, ssd
+from mamba_core.bench import machine_speed, one_token, scan, ssd
 from mamba_core.bench.measure import Contender, Row, Settings, measure
+from mamba_core.bench.memory import extra_bytes
 from mamba_core.bench.problem import Problem
 from mamba_core.bench.report import Report
 from mamba_core.registry import ConfigError
@@ -19,12 +21,30 @@ from mamba_kernels import ops
 
 ONCE = Settings(rounds=1)
 TINY = {
+    "kernels": {
+        "batch": 1,
+        "channels": 20,
+        "length": 7,
+        "state": 3,
+        "heads": 2,
+        "headdim": 4,
+        "ssd_state": 5,
+        "tokens": 3,
+        "linear_lengths": (4, 5, 6),
+    },
     "scan": {"batch": 2, "channels": 5, "length": 7, "state": 3, "curve_lengths": (4, 5, 6)},
     "ssd": {"batch": 2, "length": 9, "heads": 3, "headdim": 4, "state": 5},
     "orders": {"side": 9, "grid": 3, "channels": 2, "state": 3},
     "startup": {},
 }
 SCAN = {"op": "selective_scan", "function": ops.selective_scan, "options": {"delta_softplus": True}}
+
+
+@pytest.fixture(autouse=True)
+def small_arrays(monkeypatch):
+    """The machine's rates at sizes that say nothing, but are quick."""
+    monkeypatch.setattr(machine_speed, "_TRIAD", 1 << 12)
+    monkeypatch.setattr(machine_speed, "_REPEATS", 2)
 
 
 @cache
@@ -56,7 +76,43 @@ def test_runs(name):
     assert json.loads(json.dumps(report.as_dict()))["rows"][0]["case"] == report.rows[0].case
 
 
-@pytest.mark.parametrize("name", ["scan", "ssd"])
+def test_kernels_adds_facts_about_the_machine_and_the_scans():
+    facts = report_of("kernels").facts
+    assert facts["triad GB/s"] > 0
+    assert facts["torch.exp Gexp/s"] > 0
+    for case in ("selective_scan forward", "ssd forward", "one token B=1", "one token B=8"):
+        names = [name for name in facts if name.startswith(f"{case},") and "of " in name]
+        assert len(names) == 2
+        assert all(facts[name] > 0 for name in names)
+    assert report_of("kernels").as_dict()["facts"] == facts
+
+
+def test_one_token_rejects_what_is_wrong_and_what_is_not_a_number():
+    case = one_token.case({"B": 1, "D": 4, "N": 3, "tokens": 3}, ())
+    ready = next(contender for contender in case.contenders if contender.skip is None)
+    with ready.around():
+        out = ready.call()
+    assert out.shape == (3, 1, 4)
+    assert case.judge(out).complaint is None
+    assert "off by" in case.judge(out * 1.001).complaint
+    assert case.judge(out * float("nan")).complaint is not None
+
+
+def test_work_is_what_must_move():
+    """One token of one sequence: its state twice, A once, x, dt, z and out, B and C."""
+    work = machine_speed.step_work(B=1, D=3, N=2, tokens=1)
+    assert work.bytes == 4 * (2 * 6 + 6 + 4 * 3 + 2 * 2)
+    assert machine_speed.scan_work(B=2, D=3, L=5, N=4).exponentials == 2 * 3 * 5 * 6
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="Linux only")
+def test_memory_counts_what_a_call_takes():
+    size = 64 << 20
+    extra = extra_bytes(lambda: torch.ones(size // 4))
+    assert 0.9 * size <= extra <= 1.2 * size
+
+
+@pytest.mark.parametrize("name", ["scan", "ssd", "kernels"])
 def test_transformers_takes_part(name):
     pytest.importorskip("transformers")
     rows = report_of(name).rows

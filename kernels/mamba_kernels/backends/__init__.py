@@ -7,6 +7,7 @@ only when it is chosen.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from collections.abc import Callable, Iterable
@@ -75,16 +76,18 @@ class _Builtin:
         return importlib.import_module(f"mamba_kernels.backends.{self.name}.{op}")
 
 
-def _triton(call: Call) -> str | None:
-    from mamba_kernels.backends.triton import refusal
+@functools.cache
+def _refusal(backend: str) -> Callable[[Call], str | None]:
+    """That of a backend's own package, which is imported late."""
+    return importlib.import_module(f"mamba_kernels.backends.{backend}").refusal
 
-    return refusal(call)
+
+def _triton(call: Call) -> str | None:
+    return _refusal("triton")(call)
 
 
 def _native(call: Call) -> str | None:
-    from mamba_kernels.backends.native import refusal
-
-    return refusal(call)
+    return _refusal("native")(call)
 
 
 def _eager(call: Call) -> str | None:

@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+Found = TypeVar("Found")
+_MOST_SIGNATURES = 256
+
+
+def once(check: Callable[..., Found]) -> Callable[..., Found]:
+    """Let ``check`` look at each combination of dtypes, devices and shapes only once.
+
+    A decoder makes the same call for every token, and checking it takes longer than computing it.
+
+    :param check: from tensors (or None) to what it finds out; raises for bad ones. It looks at
+        dtypes, devices and shapes alone. What fails is checked again each time.
+    """
+    passed: dict[tuple[Any, ...], Found] = {}
+
+    def known(*given: Any) -> Found:
+        if torch.compiler.is_compiling():
+            return check(*given)
+        try:
+            key = tuple([None if t is None else (t.dtype, t.device, t.shape) for t in given])
+            if key in passed:
+                return passed[key]
+        except (AttributeError, TypeError):  # no tensor, or one with traced sizes
+            return check(*given)
+        found = check(*given)
+        if len(passed) >= _MOST_SIGNATURES:
+            passed.clear()
+        passed[key] = found
+        return found
+
+    return known
 
 
 def tensors(

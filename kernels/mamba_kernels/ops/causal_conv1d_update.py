@@ -22,6 +22,27 @@ _op = define_update(
 )
 
 
+@check.once
+def _checked(x: Tensor, conv_state: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[str, ...]:
+    """The features of a call; raises for what does not fit."""
+    op = "causal_conv1d_update"
+    given = {"x": x, "conv_state": conv_state, "weight": weight, "bias": bias}
+    check.tensors(op, given, optional=("bias",), real=True)
+    if x.dim() not in (2, 3):
+        raise ValueError(f"{op}: x must have shape (B, D) or (B, D, T), got {tuple(x.shape)}")
+    batch, channels = x.shape[:2]
+    check.shape(op, "weight", weight, (channels, "W"))
+    check.shape(op, "bias", bias, (channels,))
+    check.shape(op, "conv_state", conv_state, (batch, channels, "W - 1 or more"))
+    width = weight.shape[-1]
+    if width < 1 or conv_state.shape[-1] < width - 1:
+        raise ValueError(
+            f"{op}: a kernel of width {width} needs its last {width - 1} inputs, conv_state holds "
+            f"{conv_state.shape[-1]}"
+        )
+    return tuple(features_of(x, conv_state, weight))
+
+
 def causal_conv1d_update(
     x: Tensor,
     conv_state: Tensor,
@@ -43,22 +64,7 @@ def causal_conv1d_update(
     :returns: a tensor like ``x``.
     :raises ValueError, TypeError: for shapes, dtypes or devices that do not fit.
     """
-    op = "causal_conv1d_update"
-    given = {"x": x, "conv_state": conv_state, "weight": weight, "bias": bias}
-    check.tensors(op, given, optional=("bias",), real=True)
-    if x.dim() not in (2, 3):
-        raise ValueError(f"{op}: x must have shape (B, D) or (B, D, T), got {tuple(x.shape)}")
-    batch, channels = x.shape[:2]
-    check.shape(op, "weight", weight, (channels, "W"))
-    check.shape(op, "bias", bias, (channels,))
-    check.shape(op, "conv_state", conv_state, (batch, channels, "W - 1 or more"))
-    width = weight.shape[-1]
-    if width < 1 or conv_state.shape[-1] < width - 1:
-        raise ValueError(
-            f"{op}: a kernel of width {width} needs its last {width - 1} inputs, conv_state holds "
-            f"{conv_state.shape[-1]}"
-        )
-    act = check_activation(op, activation)
-    features = features_of(x, conv_state, weight)
-    backend = backends.choose(op, x.device.type, x.dtype, tuple(features))
+    features = _checked(x, conv_state, weight, bias)
+    act = check_activation("causal_conv1d_update", activation)
+    backend = backends.choose("causal_conv1d_update", x.device.type, x.dtype, features)
     return _op(x, conv_state, weight, bias, act, backend)

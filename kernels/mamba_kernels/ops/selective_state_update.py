@@ -22,6 +22,51 @@ _op = define_update(
 )
 
 
+@check.once
+def _checked(
+    state: Tensor,
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    dt_bias: Tensor | None,
+    state_batch_indices: Tensor | None,
+) -> tuple[str, ...]:
+    """The features of a call; raises for what does not fit."""
+    op = "selective_state_update"
+    given: dict[str, Tensor | None] = {"state": state, "x": x, "dt": dt, "A": A, "B": B, "C": C}
+    given |= {"D": D, "z": z, "dt_bias": dt_bias}
+    check.tensors(op, given, optional=("D", "z", "dt_bias"), real=True)
+    if x.dim() not in (2, 3):
+        raise ValueError(f"{op}: x must have shape (B, D) or (B, H, P), got {tuple(x.shape)}")
+    batch, channels = x.shape[0], x.shape[1:]
+    n = A.shape[-1] if A.dim() else 0
+    rows: int | str = batch
+    if state_batch_indices is not None:
+        check.indices(op, "state_batch_indices", state_batch_indices, batch, x.device)
+        rows = "rows"
+    check.shape(op, "A", A, (*channels, n))
+    check.shape(op, "state", state, (rows, *channels, n))
+    for name, value in (("dt", dt), ("z", z)):
+        check.shape(op, name, value, x.shape)
+    for name, value in (("D", D), ("dt_bias", dt_bias)):
+        check.shape(op, name, value, channels)
+    for name, value in (("B", B), ("C", C)):
+        check.shape(op, name, value, (batch, n), (batch, "G", n))
+        if value.dim() == 3 and (value.shape[1] < 1 or channels[0] % value.shape[1]):
+            raise ValueError(
+                f"{op}: {name} has {value.shape[1]} groups, which do not divide {channels[0]} "
+                f"{'heads' if len(channels) == 2 else 'channels'}"
+            )
+    groups = {value.shape[1] for value in (B, C) if value.dim() == 3} - {1}
+    if len(groups) > 1:
+        raise ValueError(f"{op}: B and C must have the same number of groups, got {sorted(groups)}")
+    return tuple(features_of(state, x, dt, A))
+
+
 def selective_state_update(
     state: Tensor,
     x: Tensor,
@@ -55,34 +100,6 @@ def selective_state_update(
     :returns: a tensor like ``x``.
     :raises ValueError, TypeError: for shapes, dtypes or devices that do not fit.
     """
-    op = "selective_state_update"
-    given: dict[str, Tensor | None] = {"state": state, "x": x, "dt": dt, "A": A, "B": B, "C": C}
-    given |= {"D": D, "z": z, "dt_bias": dt_bias}
-    check.tensors(op, given, optional=("D", "z", "dt_bias"), real=True)
-    if x.dim() not in (2, 3):
-        raise ValueError(f"{op}: x must have shape (B, D) or (B, H, P), got {tuple(x.shape)}")
-    batch, channels = x.shape[0], x.shape[1:]
-    n = A.shape[-1] if A.dim() else 0
-    rows: int | str = batch
-    if state_batch_indices is not None:
-        check.indices(op, "state_batch_indices", state_batch_indices, batch, x.device)
-        rows = "rows"
-    check.shape(op, "A", A, (*channels, n))
-    check.shape(op, "state", state, (rows, *channels, n))
-    for name, value in (("dt", dt), ("z", z)):
-        check.shape(op, name, value, x.shape)
-    for name, value in (("D", D), ("dt_bias", dt_bias)):
-        check.shape(op, name, value, channels)
-    for name, value in (("B", B), ("C", C)):
-        check.shape(op, name, value, (batch, n), (batch, "G", n))
-        if value.dim() == 3 and (value.shape[1] < 1 or channels[0] % value.shape[1]):
-            raise ValueError(
-                f"{op}: {name} has {value.shape[1]} groups, which do not divide {channels[0]} "
-                f"{'heads' if len(channels) == 2 else 'channels'}"
-            )
-    groups = {value.shape[1] for value in (B, C) if value.dim() == 3} - {1}
-    if len(groups) > 1:
-        raise ValueError(f"{op}: B and C must have the same number of groups, got {sorted(groups)}")
-    features = features_of(state, x, dt, A)
-    backend = backends.choose(op, x.device.type, x.dtype, tuple(features))
+    features = _checked(state, x, dt, A, B, C, D, z, dt_bias, state_batch_indices)
+    backend = backends.choose("selective_state_update", x.device.type, x.dtype, features)
     return _op(state, x, dt, A, B, C, D, z, dt_bias, dt_softplus, state_batch_indices, backend)

@@ -25,10 +25,10 @@ MAMBA_INLINE float* plain_row(const Tensor& t, ptrdiff_t at, ptrdiff_t stride, i
 }
 
 // One channel: moves its row of states on, returns C h by lanes. `all_alike` says that one number
-// of `rates` stands for all n.
+// of `rates` stands for all n; the step is dt log2 e.
 MAMBA_INLINE F step_channel(float* h, const float* rates, bool all_alike, const float* B,
-                            const float* C, int64_t n, float dt, float input) {
-  const F step = set1(dt * LOG2E), in = set1(input);
+                            const float* C, int64_t n, float base2_step, float input) {
+  const F step = set1(base2_step), in = set1(input);
   F decay = all_alike ? exp2(step * set1(rates[0])) : F::zero(), sum = F::zero();
   for (int64_t i = 0; i < n; i += W) {
     if (i + W <= n) {
@@ -45,6 +45,23 @@ MAMBA_INLINE F step_channel(float* h, const float* rates, bool all_alike, const 
     }
   }
   return sum;
+}
+
+// The same for W channels at once whose rows of states and rates are plain, n a multiple of W.
+MAMBA_INLINE void step_rows(float* h, ptrdiff_t h_stride, const float* rates, ptrdiff_t A_stride,
+                            const float* B, const float* C, int64_t n, const float* steps,
+                            const float* inputs, F* sums) {
+  for (int c = 0; c < W; c++) sums[c] = F::zero();
+  for (int64_t i = 0; i < n; i += W) {
+    const F b = load(B + i), out = load(C + i);
+    for (int c = 0; c < W; c++) {
+      const F decay = exp2(set1(steps[c]) * load(rates + c * A_stride + i));
+      float* state = h + c * h_stride + i;
+      const F next = fma(decay, load(state), set1(inputs[c]) * b);
+      store(state, next);
+      sums[c] = fma(next, out, sums[c]);
+    }
+  }
 }
 
 // Up to W channels from p of a tensor (b, h, p), and of a parameter (h, p).
@@ -76,19 +93,28 @@ static void step(const void* call, int64_t item, float* scratch) {
   const float* C =
       plain_row(a.C, b * a.C.stride[0] + group * a.C.stride[1], a.C.stride[2], n, room_C);
   const bool alike = a.A.stride[2] == 0 && n > 0;
+  const Tensor& s = a.state;
+  const bool plain = s.dtype == FLOAT32 && s.stride[3] == 1 && a.A.dtype == FLOAT32 &&
+                     a.A.stride[2] == 1 && n % W == 0;
+  const bool plain_out = a.out.dtype == FLOAT32 && a.out.stride[2] == 1;
   for (int64_t p = 0; p < a.width; p += W) {
     const int channels = static_cast<int>(least(W, a.width - p));
     const F x = load_head(a.x, b, h, p, channels);
     F dt = load_head(a.dt, b, h, p, channels) + load_parameter(a.dt_bias, h, p, channels);
     if (a.softplus) dt = softplus(dt).value;
     float steps[W], inputs[W];
-    store(steps, dt);
+    store(steps, dt * set1(LOG2E));
     store(inputs, dt * x);
     F sums[W];
-    for (int c = 0; c < channels; c++) {
-      const Tensor& s = a.state;
-      const ptrdiff_t at_A = h * a.A.stride[0] + (p + c) * a.A.stride[1];
-      const ptrdiff_t at_h = row * s.stride[0] + h * s.stride[1] + (p + c) * s.stride[2];
+    const ptrdiff_t tile_A = h * a.A.stride[0] + p * a.A.stride[1];
+    const ptrdiff_t tile_h = row * s.stride[0] + h * s.stride[1] + p * s.stride[2];
+    const bool whole = plain && channels == W;
+    if (whole)
+      step_rows(reinterpret_cast<float*>(s.data) + tile_h, s.stride[2],
+                reinterpret_cast<const float*>(a.A.data) + tile_A, a.A.stride[1], B, C, n, steps,
+                inputs, sums);
+    for (int c = whole ? W : 0; c < channels; c++) {
+      const ptrdiff_t at_A = tile_A + c * a.A.stride[1], at_h = tile_h + c * s.stride[2];
       const float* rates = plain_row(a.A, at_A, a.A.stride[2], alike ? 1 : n, room_A);
       float* state = plain_row(s, at_h, s.stride[3], n, room_h);
       sums[c] = step_channel(state, rates, alike, B, C, n, steps[c], inputs[c]);
@@ -102,9 +128,13 @@ static void step(const void* call, int64_t item, float* scratch) {
       const F z = load_head(a.z, b, h, p, channels);
       y = y * z * sigmoid(z);
     }
+    const ptrdiff_t at = head_offset(a.out, b, h, p);
+    if (plain_out) {
+      store_n(reinterpret_cast<float*>(a.out.data) + at, y, channels);
+      continue;
+    }
     float out[W];
     store(out, y);
-    const ptrdiff_t at = head_offset(a.out, b, h, p);
     for (int c = 0; c < channels; c++) put(a.out, at + c * a.out.stride[2], out[c]);
   }
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -14,6 +16,7 @@ DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.int64: 3}
 """``enum Dtype``."""
 _DIMENSIONS = 5
 _ABSENT = (0,) * (2 + _DIMENSIONS)
+_MOST_FORMS = 256
 _PADDING = tuple((0,) * n for n in range(_DIMENSIONS + 1))
 
 
@@ -67,9 +70,12 @@ class Layout:
     doubles: tuple[str, ...] = ()
     _format: struct.Struct = field(init=False, repr=False)
     _numbers: tuple[str, ...] = field(init=False, repr=False)
+    _addresses: range = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         words = len(self.tensors) * len(_ABSENT) + len(self.integers)
+        addresses = range(0, len(self.tensors) * len(_ABSENT), len(_ABSENT))
+        object.__setattr__(self, "_addresses", addresses)
         object.__setattr__(self, "_numbers", (*self.integers, *self.doubles))
         object.__setattr__(self, "_format", struct.Struct(f"={words}q{len(self.doubles)}d"))
 
@@ -78,6 +84,52 @@ class Layout:
         words = chain.from_iterable([tensors.get(name, _ABSENT) for name in self.tensors])
         values = [numbers[name] for name in self._numbers]
         return self._format.pack(*words, *values)
+
+    def moved(self, call: bytes, tensors: Sequence[Tensor | None]) -> bytes:
+        """A packed call again, for tensors of the same forms at other addresses.
+
+        :param tensors: all of :attr:`tensors`, in their order.
+        """
+        words = array("q", call)
+        for place, t in zip(self._addresses, tensors, strict=True):
+            if t is not None:
+                words[place] = t.data_ptr()
+        return words.tobytes()
+
+
+Form = tuple[object, ...]
+"""All that a packed call says of its tensors, but their addresses."""
+
+
+def forms(tensors: Sequence[Tensor | None]) -> Form:
+    """The dtypes, shapes and strides of tensors, to be compared."""
+    return tuple([None if t is None else (t.dtype, t.shape, t.stride()) for t in tensors])
+
+
+class Packed:
+    """Packed calls by the forms of their tensors: a decoder makes the same call for each token."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._calls: dict[Form, bytes] = {}
+
+    def __call__(
+        self, tensors: Sequence[Tensor | None], flag: bool, pack: Callable[[], bytes]
+    ) -> bytes:
+        """The call with these tensors.
+
+        :param tensors: all of the layout's, in its order.
+        :param flag: what else there is to choose.
+        :param pack: makes a call of a form that was not seen before.
+        """
+        key = (flag, *forms(tensors))
+        known = self._calls.get(key)
+        if known is not None:
+            return self._layout.moved(known, tensors)
+        if len(self._calls) >= _MOST_FORMS:
+            self._calls.clear()
+        call = self._calls[key] = pack()
+        return call
 
 
 SELECTIVE_SCAN = Layout(

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from mamba_kernels.backends.native._abi import CONV_STEP, describe, plain
+from mamba_kernels.backends.native._abi import CONV_STEP, Packed, describe, plain
 from mamba_kernels.backends.native._library import run
+
+_packed = Packed(CONV_STEP)
 
 
 def update(
     x: Tensor, conv_state: Tensor, weight: Tensor, bias: Tensor | None, activation: str
 ) -> Tensor:
     """The outputs; ``conv_state`` is moved on in place."""
-    out = x.new_empty(x.shape)
+    out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    tensors, silu = (x, out, conv_state, weight, bias), activation == "silu"
+    run("conv_step", _packed(tensors, silu, lambda: _pack(*tensors, silu)), work=out.numel())
+    return out
+
+
+def _pack(
+    x: Tensor, out: Tensor, conv_state: Tensor, weight: Tensor, bias: Tensor | None, silu: bool
+) -> bytes:
     axes = (0, 1, 2) if x.dim() == 3 else (0, 1, None)
     fields = {
         "x": describe(x, *axes),
@@ -21,14 +32,12 @@ def update(
         "weight": plain(weight),
         "bias": plain(bias),
     }
-    call = CONV_STEP.pack(
+    return CONV_STEP.pack(
         fields,
         batch=x.shape[0],
         channels=x.shape[1],
         width=weight.shape[1],
         kept=conv_state.shape[2],
         steps=x.shape[2] if x.dim() == 3 else 1,
-        silu=activation == "silu",
+        silu=silu,
     )
-    run("conv_step", call, work=out.numel())
-    return out

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from mamba_kernels.backends.layout import check_rows
-from mamba_kernels.backends.native._abi import STEP, describe, plain
+from mamba_kernels.backends.native._abi import STEP, Packed, describe, plain
 from mamba_kernels.backends.native._library import run
+
+_packed = Packed(STEP)
 
 
 def _by_head(t: Tensor | None, axis: int, width: int) -> tuple[int, ...]:
@@ -43,16 +45,36 @@ def update(
     state_batch_indices: Tensor | None,
 ) -> Tensor:
     """The output; ``state`` is moved on in place."""
-    out = x.new_empty(x.shape)
+    out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    indices = state_batch_indices
+    if indices is not None:
+        check_rows(indices, state.shape[0])
+        indices = indices.to(torch.int64).contiguous()
+    tensors = (state, x, dt, z, out, A, B, C, D, dt_bias, indices)
+    call = _packed(tensors, dt_softplus, lambda: _pack(*tensors, dt_softplus))
+    run("step", call, work=x.numel() * A.shape[-1])
+    return out
+
+
+def _pack(
+    state: Tensor,
+    x: Tensor,
+    dt: Tensor,
+    z: Tensor | None,
+    out: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    dt_bias: Tensor | None,
+    indices: Tensor | None,
+    dt_softplus: bool,
+) -> bytes:
     groups = max(b.shape[1] if b.dim() == 3 else 1 for b in (B, C))
     batch, *channels = x.shape
     flat = len(channels) == 1
     heads, width = (groups, channels[0] // groups) if flat else channels
     split = width if flat else 0
-    indices = state_batch_indices
-    if indices is not None:
-        check_rows(indices, state.shape[0])
-        indices = indices.to(torch.int64).contiguous()
     fields = {
         "state": _by_head(state, 1, split),
         "x": _by_head(x, 1, split),
@@ -66,7 +88,7 @@ def update(
         "dt_bias": _by_head(dt_bias, 0, split),
         "indices": plain(indices),
     }
-    call = STEP.pack(
+    return STEP.pack(
         fields,
         batch=batch,
         heads=heads,
@@ -75,5 +97,3 @@ def update(
         states=A.shape[-1],
         softplus=dt_softplus,
     )
-    run("step", call, work=x.numel() * A.shape[-1])
-    return out
