@@ -168,27 +168,10 @@ class _Never(torch.autograd.Function):
         )
 
 
-def _unobserved(args: Sequence[Any]) -> bool:
-    """Whether nothing would see a call on its way through PyTorch's dispatcher, which costs more
-    than one step itself: no gradient, tracing, dispatch mode, transform, profiler or subclass.
-    """
-    return (
-        not torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
-        and not torch._C._len_torch_dispatch_stack()
-        and torch._C._functorch.peek_interpreter_stack() is None
-        and not torch.autograd._profiler_enabled()
-        and not any(isinstance(x, Tensor) and type(x) not in _PLAIN for x in args)
-    )
-
-
-_PLAIN = (Tensor, torch.nn.Parameter)
-
-
 def define_update(
     op: str, schema: str, fake: Callable[..., Tensor], *, instead: str
 ) -> Callable[..., Any]:
-    """Register an op that updates a state in place and returns one output; returns what to call.
+    """Register an op that updates a state in place and returns one output; returns the operator.
 
     :param schema: its inputs, the mutated one marked ``Tensor(a!)``; ``str backend`` is added.
     :param instead: the op that has gradients, named when someone asks this one for them.
@@ -196,13 +179,10 @@ def define_update(
     LIBRARY.define(f"{op}({schema}, str backend) -> Tensor")
     operator = getattr(torch.ops.mamba_kernels, op).default
 
-    def compute(*args: Any) -> Tensor:
-        module: Any = backends.load(args[-1], op)
-        return module.update(*args[:-1])
-
     def update(*args: Any) -> Tensor:
+        module: Any = backends.load(args[-1], op)
         with torch.no_grad():
-            return compute(*args)
+            return module.update(*args[:-1])
 
     def autograd(keyset: Any, *args: Any) -> Tensor:
         below = keyset & torch._C._after_autograd_keyset
@@ -211,10 +191,7 @@ def define_update(
             return operator.redispatch(below, *args)
         return _Never.apply(op, instead, lambda: operator.redispatch(below, *args), *tensors)
 
-    def call(*args: Any) -> Tensor:
-        return compute(*args) if _unobserved(args) else operator(*args)
-
     LIBRARY.impl(op, update, "CompositeExplicitAutograd")
     LIBRARY.impl(op, autograd, "Autograd", with_keyset=True)
     torch.library.register_fake(f"mamba_kernels::{op}", fake, lib=LIBRARY)
-    return call
+    return operator
