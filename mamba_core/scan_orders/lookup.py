@@ -71,6 +71,8 @@ class NamedOrder:
         self.dims = node.dims
         self.cover = node.cover
         self.causal = node.causal
+        folded = isinstance(node, nodes.Folded)
+        self._slice = NamedOrder(name, node.base) if folded else None
 
     def __call__(self, shape: Sequence[int], *, device: torch.device | str = "cpu") -> Tensor:
         """Return the paths of a grid of tokens as int64 ``(K, L)``.
@@ -82,12 +84,16 @@ class NamedOrder:
         :raises ScanOrderError: for a shape with another number of dimensions or a zero in it,
             or when the registered function does not return what it promises.
         """
-        key = (self, tuple(shape), str(device))
-        table = _cache.get(key)
+        return self._table(tuple(shape), str(device))
+
+    @torch.compiler.assume_constant_result  # torch.compile takes a table as it is
+    def _table(self, shape: tuple[int, ...], device: str) -> Tensor:
+        table = _cache.get((self, shape, device))
         if table is None:
             grid = self._grid(shape)
-            table = self._checked(grid, device)
-            _cache.put((self, grid, str(device)), table)
+            with torch.inference_mode(False):  # a table made while predicting serves training too
+                table = self._checked(grid, device)
+            _cache.put((self, grid, device), table)
         return table
 
     @cached_property
@@ -105,11 +111,6 @@ class NamedOrder:
         if self._slice is None or not isinstance(self._node, nodes.Folded):
             return self(shape, device=device)
         return self._slice(self._node.inside(self._grid(shape)), device=device)
-
-    @cached_property
-    def _slice(self) -> NamedOrder | None:
-        folded = isinstance(self._node, nodes.Folded)
-        return NamedOrder(self.name, self._node.base) if folded else None  # type: ignore[arg-type]
 
     def extra(self, shape: Sequence[int]) -> int:
         """Return how many tokens the order reads besides those of the grid."""

@@ -210,3 +210,15 @@ def test_int8_weight_only_runs():
         after = backbone(x)
     assert not torch.equal(before, after)
     assert (before - after).norm() / before.norm() < 0.05
+
+
+def test_a_stack_with_paths_compiles_without_a_graph_break():
+    config = BackboneConfig(
+        d_model=16,
+        pattern="M",
+        mixer={"name": "mamba2", "d_state": 8, "headdim": 8},
+        scan=MultiScanConfig(scan_order="bidirectional"),
+    )
+    stack, x = Backbone(config), torch.randn(2, 29, 16)
+    compiled = torch.compile(stack, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), stack(x))

@@ -94,3 +94,10 @@ def test_a_users_bad_order_is_refused_when_used():
             scan_orders.get("twice")((4,))
         with pytest.raises(ScanOrderError, match="1-d"):
             scan_orders.get("twice")((2, 2))
+
+
+def test_a_table_first_asked_for_while_predicting_serves_training():
+    order = scan_orders.get("bidirectional")
+    with torch.inference_mode():
+        order((31,))
+    assert not order((31,)).is_inference()
