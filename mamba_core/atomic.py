@@ -6,13 +6,40 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 
 def _beside(target: Path, what: str) -> Path:
     """A free name in the target's own folder: a rename across disks is not atomic."""
     return target.with_name(f".{target.name}.{secrets.token_hex(4)}.{what}")
+
+
+def refuse_taken(targets: Sequence[Path], *, overwrite: bool) -> None:
+    """Check that results may be written, before work is done for nothing.
+
+    :param targets: the files to be.
+    :param overwrite: whether those that are there may be replaced.
+    :raises FileExistsError: when one is there and ``overwrite`` is not set.
+    :raises NotADirectoryError: when a file stands where a folder is needed.
+    :raises ValueError: when two of them are the same.
+    """
+    above = {folder for target in targets for folder in target.parents}
+    files = sorted(str(folder) for folder in above if folder.is_file())
+    if files:
+        raise NotADirectoryError(f"{files[0]} is a file, outputs need a folder: choose another")
+    twice = [target for k, target in enumerate(targets) if target in targets[:k]]
+    if twice:
+        raise ValueError(
+            f"two inputs would both be written as {twice[0]}: rename one, or give them different "
+            "folders by two calls"
+        )
+    taken = [str(target) for target in targets if target.exists()]
+    if taken and not overwrite:
+        raise FileExistsError(
+            f"{', '.join(taken)} {'exist' if len(taken) > 1 else 'exists'} already: choose another "
+            "folder, or overwrite (--overwrite on the command line, overwrite=True in Python)"
+        )
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mamba_core.training.data import Split, TaskData
     from mamba_core.training.errors import TrainingError
     from mamba_core.training.evaluation import EvalResult, evaluate
+    from mamba_core.training.mean_metric import ValueMean
     from mamba_core.training.prediction import predict
     from mamba_core.training.run import TrainResult, train
 
@@ -24,6 +25,7 @@ _LAZY = {
     "TaskData": "data",
     "TrainResult": "run",
     "TrainingError": "errors",
+    "ValueMean": "mean_metric",
     "evaluate": "evaluation",
     "predict": "prediction",
     "train": "run",
@@ -36,6 +38,7 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "TrainingError",
+    "ValueMean",
     "evaluate",
     "predict",
     "train",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from mamba_core.atomic import new_file
+from mamba_core.atomic import new_file, refuse_taken
 from mamba_timeseries.frame import Columns, read_file
 
 Progress = Callable[[str, int, int], None]
@@ -46,14 +46,7 @@ class FilePredictor(ABC):
         """
         paths = [Path(path) for path in inputs]
         targets = [Path(out) / f"{path.stem}_{self.suffix}.csv" for path in paths]
-        for k, target in enumerate(targets):
-            if target in targets[:k]:
-                raise ValueError(f"two inputs would both be written as {target}: rename one")
-            if target.exists() and not overwrite:
-                raise FileExistsError(
-                    f"{target} exists already: choose another folder, or overwrite (--overwrite "
-                    "on the command line, overwrite=True in Python)"
-                )
+        refuse_taken(targets, overwrite=overwrite)
         rows = []
         for k, (path, target) in enumerate(zip(paths, targets, strict=True)):
             table = self.table(read_file(path))

@@ -9,7 +9,9 @@ import torchmetrics
 from torch import Tensor
 
 from mamba_audio.separation.objective import si_snr
+from mamba_core.training import ValueMean
 from mamba_registry.errors import DependencyMissingError
+from mamba_registry.lookup import install_line
 
 PESQ_MODES = {8000: "nb", 16_000: "wb"}
 """Sample rates that PESQ (ITU-T P.862, P.862.2) is defined for."""
@@ -56,56 +58,35 @@ def _arrays(waves: Tensor) -> list:
     return list(waves.detach().double().cpu().numpy())
 
 
-class _ItemMean(torchmetrics.Metric):
-    """Mean over items of a value per item."""
-
-    higher_is_better = True
-    total: Tensor
-    items: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("items", torch.tensor(0), dist_reduce_fx="sum")
-
-    def values(self, enhanced: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        """Return one value per item, ``(batch,)``."""
-        raise NotImplementedError
-
-    def update(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> None:
-        """Add a batch."""
-        values = self.values(outputs["enhanced"].detach(), batch)
-        self.total += values.sum().to(self.total)
-        self.items += len(values)
-
-    def compute(self) -> Tensor:
-        """Return the mean, a float32 scalar."""
-        return (self.total / self.items).float()
-
-
-class PESQ(_ItemMean):
+class PESQ(ValueMean):
     """Mean of :func:`pesq_score`."""
 
-    def values(self, enhanced: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    higher_is_better = True
+
+    def values(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
         """See :func:`pesq_score`."""
-        return pesq_score(enhanced, batch["clean"], int(batch["rate"][0]))
+        return pesq_score(outputs["enhanced"], batch["clean"], int(batch["rate"][0]))
 
 
-class STOI(_ItemMean):
+class STOI(ValueMean):
     """Mean of :func:`stoi_score`."""
 
-    def values(self, enhanced: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    higher_is_better = True
+
+    def values(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
         """See :func:`stoi_score`."""
-        return stoi_score(enhanced, batch["clean"], int(batch["rate"][0]))
+        return stoi_score(outputs["enhanced"], batch["clean"], int(batch["rate"][0]))
 
 
-class SISNRi(_ItemMean):
+class SISNRi(ValueMean):
     """Mean SI-SNR over that of the noisy recording, in dB."""
 
-    def values(self, enhanced: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    higher_is_better = True
+
+    def values(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
         """Improvement per item."""
         clean = batch["clean"]
-        return si_snr(enhanced, clean) - si_snr(batch["noisy"], clean)
+        return si_snr(outputs["enhanced"], clean) - si_snr(batch["noisy"], clean)
 
 
 def metrics() -> dict[str, torchmetrics.Metric]:
@@ -115,8 +96,9 @@ def metrics() -> dict[str, torchmetrics.Metric]:
     """
     missing = [name for name in ("pesq", "pystoi") if importlib.util.find_spec(name) is None]
     if missing:
+        line = install_line("'mamba-audio[enhance]'")
         raise DependencyMissingError(
-            f"Measuring enhanced speech needs {' and '.join(missing)}: pip install "
-            "'mamba-audio[enhance]' (pesq is compiled when it is installed and needs a C compiler)"
+            f"Measuring enhanced speech needs {' and '.join(missing)} (pesq is compiled when it is "
+            f"installed and needs a C compiler): {line}"
         )
     return {"pesq": PESQ(), "stoi": STOI(), "si_snri": SISNRi()}

@@ -10,6 +10,8 @@ from types import TracebackType
 import soundfile as sf
 from torch import Tensor
 
+from mamba_core.atomic import refuse_taken
+
 _SUBTYPES = {".wav": "FLOAT", ".flac": "PCM_24", ".ogg": "VORBIS"}
 _CHANNELS = {".wav": 1024, ".flac": 8, ".ogg": 255}
 """How many a format holds."""
@@ -33,16 +35,7 @@ class StemFiles:
     def __init__(
         self, targets: Sequence[Path], rate: int, channels: int, *, overwrite: bool
     ) -> None:
-        above = {folder for target in targets for folder in target.parents}
-        files = sorted(str(folder) for folder in above if folder.is_file())
-        if files:
-            raise NotADirectoryError(f"{files[0]} is a file, outputs need a folder: choose another")
-        taken = [str(target) for target in targets if target.exists()]
-        if taken and not overwrite:
-            raise FileExistsError(
-                f"{', '.join(taken)} exist already: choose another folder, or overwrite "
-                "(--overwrite on the command line, overwrite=True in Python)"
-            )
+        refuse_taken(targets, overwrite=overwrite)
         suffix = targets[0].suffix
         if channels > _CHANNELS[suffix]:
             raise ValueError(

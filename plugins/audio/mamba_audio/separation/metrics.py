@@ -5,12 +5,12 @@ An item's value is the mean over its sources; the metric is the mean over items.
 
 from __future__ import annotations
 
-import torch
 import torchmetrics
 from torch import Tensor
 from torchmetrics.functional.audio import signal_distortion_ratio
 
 from mamba_audio.separation.objective import best_pairing, paired, si_snr
+from mamba_core.training import ValueMean
 
 ROUNDING_DB = 1e-6
 """The mixture itself must not count as worse than itself."""
@@ -63,57 +63,34 @@ def _refuse_silence(sources: Tensor) -> None:
         )
 
 
-class _ItemMean(torchmetrics.Metric):
-    """Mean over items of a value per item."""
-
-    higher_is_better = True
-    total: Tensor
-    items: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("items", torch.tensor(0), dist_reduce_fx="sum")
-
-    def values(self, estimates: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        """Return one value per item, ``(batch,)``."""
-        raise NotImplementedError
-
-    def update(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> None:
-        """Add a batch."""
-        values = self.values(outputs["estimates"].detach(), batch)
-        self.total += values.sum()
-        self.items += len(values)
-
-    def compute(self) -> Tensor:
-        """Return the mean, a float32 scalar."""
-        return (self.total / self.items).float()
-
-
-class SISNRi(_ItemMean):
+class SISNRi(ValueMean):
     """Mean SI-SNR improvement, in dB."""
 
-    def values(self, estimates: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    higher_is_better = True
+
+    def values(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
         """See :func:`si_snr_improvement`."""
-        return si_snr_improvement(estimates, batch)
+        return si_snr_improvement(outputs["estimates"], batch)
 
 
-class SDRi(_ItemMean):
+class SDRi(ValueMean):
     """Mean SDR improvement with a 512-tap filter, in dB."""
 
-    def values(self, estimates: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    higher_is_better = True
+
+    def values(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
         """See :func:`sdr_improvement`."""
-        return sdr_improvement(estimates, batch)
+        return sdr_improvement(outputs["estimates"], batch)
 
 
-class ShareBelowZero(_ItemMean):
+class ShareBelowZero(ValueMean):
     """Share of items that came out worse than the mixture (SI-SNRi below 0 dB), 0 to 1."""
 
     higher_is_better = False
 
-    def values(self, estimates: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    def values(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
         """1 for a failure, 0 else."""
-        return (si_snr_improvement(estimates, batch) < -ROUNDING_DB).float()
+        return (si_snr_improvement(outputs["estimates"], batch) < -ROUNDING_DB).float()
 
 
 def metrics() -> dict[str, torchmetrics.Metric]:

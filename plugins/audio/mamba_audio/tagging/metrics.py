@@ -8,6 +8,8 @@ from torch import Tensor
 from torchmetrics.functional.classification import binary_average_precision
 from torchmetrics.utilities import dim_zero_cat
 
+from mamba_core.training import ValueMean
+
 
 class MeanAveragePrecision(torchmetrics.Metric):
     """Average precision of every label, mean over the labels that occur (AudioSet's mAP)."""
@@ -35,27 +37,15 @@ class MeanAveragePrecision(torchmetrics.Metric):
         return torch.stack([binary_average_precision(one, true) for one, true in columns]).mean()
 
 
-class Accuracy(torchmetrics.Metric):
+class Accuracy(ValueMean):
     """Share of recordings whose most likely tag applies."""
 
     higher_is_better = True
-    right: Tensor
-    items: Tensor
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("right", torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("items", torch.tensor(0), dist_reduce_fx="sum")
-
-    def update(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> None:
-        """Add a batch."""
-        first = outputs["logits"].detach().argmax(1, keepdim=True)
-        self.right += (batch["targets"].gather(1, first) > 0.5).sum()
-        self.items += len(first)
-
-    def compute(self) -> Tensor:
-        """Return the share, a float32 scalar."""
-        return self.right.float() / self.items
+    def values(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
+        """1 where it applies, 0 else, ``(batch, 1)``."""
+        first = outputs["logits"].argmax(1, keepdim=True)
+        return (batch["targets"].gather(1, first) > 0.5).float()
 
 
 def metrics() -> dict[str, torchmetrics.Metric]:

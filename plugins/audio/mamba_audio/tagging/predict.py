@@ -17,6 +17,7 @@ from mamba_audio.files.reading import Reading, open_recording
 from mamba_audio.files.resample import Resampler
 from mamba_audio.tagging.config import TaggerPredict
 from mamba_audio.tagging.model import Tagger
+from mamba_core.atomic import new_file, refuse_taken
 from mamba_registry import TaskSpec
 
 TABLE = "tags.csv"
@@ -97,8 +98,7 @@ class FileTagger:
         :raises FileExistsError: when the table is there and ``overwrite`` is not set.
         """
         table = Path(out) / TABLE
-        if table.exists() and not overwrite:
-            raise FileExistsError(f"{table} exists already: choose another folder, or overwrite")
+        refuse_taken([table], overwrite=overwrite)
         rows: list[dict[str, Any]] = []
         bad: list[dict[str, Any]] = []
         for path in inputs:
@@ -110,9 +110,7 @@ class FileTagger:
                 if len(inputs) == 1:
                     raise
                 bad.append({"file": str(path), "error": str(error)})
-        table.parent.mkdir(parents=True, exist_ok=True)
-        part = table.with_name(f".{TABLE}.part")
-        with part.open("w", newline="", encoding="utf-8") as file:
+        with new_file(table) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["file", "tag", "score"])
             writer.writerows(
@@ -120,7 +118,6 @@ class FileTagger:
                 for row in rows
                 for tag, score in row["tags"].items()
             )
-        part.replace(table)
         return rows + bad
 
     def _scores(self, blocks: Iterable[Tensor], rate: int) -> dict[str, float]:

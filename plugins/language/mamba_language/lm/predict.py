@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from mamba_core.atomic import new_file
+from mamba_core.atomic import new_file, refuse_taken
 from mamba_language.lm.config import Sampling, TextPredict
 from mamba_language.lm.generate import stream
 from mamba_language.lm.model import MambaLM
@@ -145,14 +145,9 @@ def _read(path: Path) -> str:
 
 def _targets(paths: Sequence[Path], out: Path, overwrite: bool) -> list[Path]:
     targets = [out / f"{path.stem}.txt" for path in paths]
-    for index, target in enumerate(targets):
-        if target in targets[:index]:
-            raise ValueError(f"two inputs would both be written as {target}: rename one")
-        if target.resolve() in [path.resolve() for path in paths]:
+    own = {path.resolve() for path in paths}
+    for target in targets:
+        if target.resolve() in own:
             raise ValueError(f"{target} is an input: choose another folder for the results")
-        if target.exists() and not overwrite:
-            raise FileExistsError(
-                f"{target} exists already: choose another folder, or overwrite (--overwrite on "
-                "the command line, overwrite=True in Python)"
-            )
+    refuse_taken(targets, overwrite=overwrite)
     return targets

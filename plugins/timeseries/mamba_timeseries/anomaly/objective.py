@@ -7,6 +7,8 @@ import torchmetrics
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
+from mamba_core.training import ValueMean
+
 Values = dict[str, Tensor]
 
 
@@ -20,27 +22,18 @@ def loss(outputs: Values, batch: Values) -> Tensor:
     return torch.where(batch["observed"], error, 0).sum() / batch["observed"].sum().clamp(min=1)
 
 
-class ExpectedMSE(torchmetrics.Metric):
+class ExpectedMSE(ValueMean):
     """Mean squared error of what was expected, over observed steps."""
 
     higher_is_better = False
-    total: Tensor
-    steps: Tensor
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("steps", torch.tensor(0), dist_reduce_fx="sum")
+    def values(self, outputs: Values, batch: Values) -> Tensor:
+        """Squared errors, ``(batch, size, channels)``."""
+        return (outputs["expected"] - batch["values"]).square()
 
-    def update(self, outputs: Values, batch: Values) -> None:
-        """Add a batch."""
-        count = batch["observed"].sum()
-        self.total += loss(outputs, batch).detach().double() * count
-        self.steps += count
-
-    def compute(self) -> Tensor:
-        """Return the mean, a float32 scalar."""
-        return (self.total / self.steps).float()
+    def counted(self, batch: Values) -> Tensor:
+        """Observed steps."""
+        return batch["observed"]
 
 
 class StepAUROC(torchmetrics.Metric):

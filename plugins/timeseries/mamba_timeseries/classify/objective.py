@@ -7,6 +7,8 @@ import torchmetrics
 from torch import Tensor
 from torch.nn import functional as F
 
+from mamba_core.training import ValueMean
+
 Values = dict[str, Tensor]
 
 
@@ -15,26 +17,14 @@ def loss(outputs: Values, batch: Values) -> Tensor:
     return F.cross_entropy(outputs["logits"], batch["label"])
 
 
-class Accuracy(torchmetrics.Metric):
+class Accuracy(ValueMean):
     """Share of series whose class was found."""
 
     higher_is_better = True
-    right: Tensor
-    items: Tensor
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("right", torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("items", torch.tensor(0), dist_reduce_fx="sum")
-
-    def update(self, outputs: Values, batch: Values) -> None:
-        """Add a batch."""
-        self.right += (outputs["logits"].argmax(-1) == batch["label"]).sum()
-        self.items += len(batch["label"])
-
-    def compute(self) -> Tensor:
-        """Return the share, a float32 scalar."""
-        return self.right.float() / self.items
+    def values(self, outputs: Values, batch: Values) -> Tensor:
+        """1 where the class was found, 0 else, ``(batch,)``."""
+        return (outputs["logits"].argmax(-1) == batch["label"]).float()
 
 
 class BalancedAccuracy(torchmetrics.Metric):

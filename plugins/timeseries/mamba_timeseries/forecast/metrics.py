@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import torch
 import torchmetrics
 from torch import Tensor
 
+from mamba_core.training import ValueMean
 from mamba_timeseries.forecast.objective import pinball
 
 Values = dict[str, Tensor]
 
 
-class StepMean(torchmetrics.Metric):
-    """Mean over observed steps of a value per step; sums are kept in float64."""
+class StepMean(ValueMean):
+    """Mean over observed steps."""
 
     higher_is_better = False
-    total: Tensor
-    steps: Tensor
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("steps", torch.tensor(0), dist_reduce_fx="sum")
-
-    def values(self, outputs: Values, batch: Values) -> Tensor:
-        """Return one value per step, ``(batch, h, channels)``."""
-        raise NotImplementedError
-
-    def update(self, outputs: Values, batch: Values) -> None:
-        """Add a batch."""
-        observed = batch["target_observed"]
-        values = self.values({n: v.detach() for n, v in outputs.items()}, batch)
-        self.total += torch.where(observed, values, 0).sum(dtype=torch.float64)
-        self.steps += observed.sum()
-
-    def compute(self) -> Tensor:
-        """Return the mean, a float32 scalar."""
-        return (self.total / self.steps).float()
+    def counted(self, batch: Values) -> Tensor:
+        """Observed steps, ``(batch, h, channels)``."""
+        return batch["target_observed"]
 
 
 class MSE(StepMean):

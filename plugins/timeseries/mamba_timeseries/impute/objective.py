@@ -6,6 +6,8 @@ import torch
 import torchmetrics
 from torch import Tensor
 
+from mamba_core.training import ValueMean
+
 Values = dict[str, Tensor]
 
 
@@ -37,31 +39,14 @@ def line(values: Tensor, observed: Tensor) -> Tensor:
     return start + (stop - start) * share.clamp(0, 1)
 
 
-class HiddenMean(torchmetrics.Metric):
-    """Mean over hidden steps of a value per step."""
+class HiddenMean(ValueMean):
+    """Mean over hidden steps."""
 
     higher_is_better = False
-    total: Tensor
-    steps: Tensor
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("steps", torch.tensor(0), dist_reduce_fx="sum")
-
-    def values(self, outputs: Values, batch: Values) -> Tensor:
-        """Return one value per step, ``(batch, size, channels)``."""
-        raise NotImplementedError
-
-    def update(self, outputs: Values, batch: Values) -> None:
-        """Add a batch."""
-        values = self.values({n: v.detach() for n, v in outputs.items()}, batch)
-        self.total += torch.where(batch["hidden"], values, 0).sum(dtype=torch.float64)
-        self.steps += batch["hidden"].sum()
-
-    def compute(self) -> Tensor:
-        """Return the mean, a float32 scalar."""
-        return (self.total / self.steps).float()
+    def counted(self, batch: Values) -> Tensor:
+        """Hidden steps, ``(batch, size, channels)``."""
+        return batch["hidden"]
 
 
 class MSE(HiddenMean):

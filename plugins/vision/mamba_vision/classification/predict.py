@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mamba_core.atomic import new_file
+from mamba_core.atomic import new_file, refuse_taken
 from mamba_registry import TaskSpec
 from mamba_vision.classification.config import ClassifierPredict
 from mamba_vision.classification.model import ImageClassifier
@@ -105,12 +105,8 @@ class ImageLabeller:
         for file in files:
             if not file.exists():
                 raise FileNotFoundError(f"{file} does not exist: give image files or folders")
-        table = Path(out) / "predictions.csv"
-        if table.exists() and not overwrite:
-            raise FileExistsError(
-                f"{table} exists already: choose another folder, or overwrite (--overwrite on the "
-                "command line, overwrite=True in Python)"
-            )
+        table, arrays = Path(out) / "predictions.csv", Path(out) / "features.npy"
+        refuse_taken([table, arrays] if self.config.features else [table], overwrite=overwrite)
         rows: list[dict[str, Any]] = []
         features: list[Tensor] = []
         for number, group in enumerate(_groups(files, self.config.batch_size)):
@@ -125,7 +121,7 @@ class ImageLabeller:
             writer.writeheader()
             writer.writerows({name: row.get(name, "") for name in _COLUMNS} for row in rows)
         if self.config.features:
-            with new_file(Path(out) / "features.npy") as temporary, temporary.open("wb") as binary:
+            with new_file(arrays) as temporary, temporary.open("wb") as binary:
                 np.save(binary, torch.cat(features).numpy())
         return rows
 
