@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -164,7 +165,7 @@ def measure(preset: str, *, prompt_length: int, tokens: int, rounds: int) -> dic
         }
         for _ in range(rounds):
             for name, one in contenders.items():
-                times[name]["prefill"].append(_seconds(lambda one=one: one.logits(prompt)))
+                times[name]["prefill"].append(_seconds(partial(one.logits, prompt)))
                 times[name]["step"].append(one.decode(prompt[:, :_BEGINNING], tokens)[1])
     for phase, count in (("prefill", prompt_length), ("step", 1)):
         ours = times["ours"][phase]

@@ -34,14 +34,14 @@ def write(model: MambaLM, path: Path) -> None:
     """
     import gguf
 
-    mixer = model.backbone.blocks[0].layers[0]
-    options: Any = mixer.options
+    blocks: Any = model.backbone.blocks
+    options = blocks[0].layers[0].options
     writer = gguf.GGUFWriter(path, "mamba")
     writer.add_context_length(1 << 20)
     writer.add_embedding_length(model.config.d_model)
     writer.add_feed_forward_length(0)
     writer.add_head_count(0)
-    writer.add_block_count(len(model.backbone.blocks))
+    writer.add_block_count(len(blocks))
     writer.add_vocab_size(model.config.vocab_size)
     writer.add_ssm_conv_kernel(options.d_conv)
     writer.add_ssm_inner_size(options.d_inner)
@@ -65,8 +65,9 @@ def _tensors(model: MambaLM) -> dict[str, Tensor]:
     }
     if not model.config.tie_embeddings:
         found["output.weight"] = model.lm_head.weight
-    for number, block in enumerate(model.backbone.blocks):
-        mixer: Any = block.layers[0]
+    blocks: Any = model.backbone.blocks
+    for number, block in enumerate(blocks):
+        mixer = block.layers[0]
         parts = {
             "attn_norm.weight": block.norm.weight,
             "ssm_in.weight": mixer.in_proj.weight,
