@@ -29,6 +29,7 @@ TARGETS = {
     "sm_90": GPUTarget("cuda", 90, 32),
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
+MULTIPROCESSORS = {"sm_80": 108, "sm_90": 132, "gfx942": 304}
 SHARED = {"sm_80": 163 << 10, "sm_90": 227 << 10, "gfx942": 64 << 10}  # bytes per block
 TYPES = {
     torch.float32: "*fp32",
@@ -56,7 +57,7 @@ class Launch:
 @contextmanager
 def recorded(target: str) -> Iterator[list[Launch]]:
     """Launches inside are noted, not made, as they would be for a target."""
-    from mamba_kernels.backends.triton import ssd, ssd_call
+    from mamba_kernels.backends.triton import selective_scan, ssd, ssd_call
 
     launches: list[Launch] = []
 
@@ -68,6 +69,7 @@ def recorded(target: str) -> Iterator[list[Launch]]:
     replaced = [
         (JITFunction, "run", run),
         (ssd_call, "roomy", lambda: target == "sm_90"),
+        (selective_scan, "multiprocessors", lambda: MULTIPROCESSORS[target]),
         (ssd, "chunk_warps", lambda: 4 if target == "gfx942" else 8),
     ]
     originals = [getattr(owner, name) for owner, name, _ in replaced]
@@ -187,11 +189,12 @@ def scan_case(
     paths: int = 0,
     packed: bool = False,
     time_last: bool = True,
+    batch: int = 16,
 ) -> None:
     """Forward and backward of a selective scan of the size of a small Mamba."""
     from mamba_kernels.backends.triton import selective_scan as module
 
-    batch, channels, length = (1 if packed else 8), 2048, 2048
+    batch, channels, length = (1 if packed else batch), 2048, 2048
     k = (paths,) if paths else ()
     f32 = torch.float32
 
@@ -279,6 +282,7 @@ CASES: dict[str, Callable[[], None]] = {
     "updates bf16": lambda: update_case(torch.bfloat16),
     "S6 bf16, gate, packed, 4 paths": lambda: scan_case(torch.bfloat16, packed=True, paths=4),
     "S6 fp32, gate, channels innermost": lambda: scan_case(torch.float32, time_last=False),
+    "S6 bf16, gate, one sequence": lambda: scan_case(torch.bfloat16, batch=1),
     "S6 bf16, N 64": lambda: scan_case(torch.bfloat16, n=64, z=False),
     "SSD bf16, packed": lambda: ssd_case(torch.bfloat16, z=False, packed=True),
     "SSD fp32": lambda: ssd_case(torch.float32, z=False),
