@@ -190,8 +190,9 @@ def scan_case(
     packed: bool = False,
     time_last: bool = True,
     batch: int = 16,
+    keep: bool = True,
 ) -> None:
-    """Forward and backward of a selective scan of the size of a small Mamba."""
+    """Forward and (with ``keep``) backward of a selective scan of the size of a small Mamba."""
     from mamba_kernels.backends.triton import selective_scan as module
 
     batch, channels, length = (1 if packed else batch), 2048, 2048
@@ -209,9 +210,9 @@ def scan_case(
         _empty(batch, *k, n, length, dtype=f32), _empty(batch, *k, n, length, dtype=f32),
         parameter, tokens(batch) if z else None, parameter, None, True, order, cu_seqlens,
     )  # fmt: skip
-    module.forward(*args, False)
-    out, _, saved = module.forward(*args, True)
-    module.backward(torch.empty_like(out), None, saved, [True] * 9, *args)
+    out, _, saved = module.forward(*args, keep)
+    if keep:
+        module.backward(torch.empty_like(out), None, saved, [True] * 9, *args)
 
 
 def ssd_case(
@@ -273,20 +274,25 @@ def update_case(dtype: torch.dtype) -> None:
     causal_conv1d_update.update(x, past, weight, weight[:, 0], "silu")
 
 
+BF16, FP32 = torch.bfloat16, torch.float32
 CASES: dict[str, Callable[[], None]] = {
-    "S6 bf16": lambda: scan_case(torch.bfloat16, z=False),
-    "S6 bf16, gate": lambda: scan_case(torch.bfloat16),
-    "SSD bf16, gate": lambda: ssd_case(torch.bfloat16),
-    "convolution bf16": lambda: conv_case(torch.bfloat16),
-    "norm bf16": lambda: norm_case(torch.bfloat16),
-    "updates bf16": lambda: update_case(torch.bfloat16),
-    "S6 bf16, gate, packed, 4 paths": lambda: scan_case(torch.bfloat16, packed=True, paths=4),
-    "S6 fp32, gate, channels innermost": lambda: scan_case(torch.float32, time_last=False),
-    "S6 bf16, gate, one sequence": lambda: scan_case(torch.bfloat16, batch=1),
-    "S6 bf16, N 64": lambda: scan_case(torch.bfloat16, n=64, z=False),
-    "SSD bf16, packed": lambda: ssd_case(torch.bfloat16, z=False, packed=True),
-    "SSD fp32": lambda: ssd_case(torch.float32, z=False),
-    "convolution bf16, packed": lambda: conv_case(torch.bfloat16, packed=True),
+    "S6 bf16, inference": lambda: scan_case(BF16, z=False, keep=False),
+    "S6 bf16": lambda: scan_case(BF16, z=False),
+    "S6 bf16, gate": lambda: scan_case(BF16),
+    "S6 bf16, gate, one sequence": lambda: scan_case(BF16, batch=1),
+    "S6 bf16, gate, packed, 4 paths": lambda: scan_case(BF16, packed=True, paths=4),
+    "S6 bf16, gate, N 64": lambda: scan_case(BF16, n=64),
+    "S6 bf16, gate, N 256": lambda: scan_case(BF16, n=256),
+    "S6 fp32, gate, channels innermost": lambda: scan_case(FP32, time_last=False),
+    "SSD bf16, gate": lambda: ssd_case(BF16),
+    "SSD bf16, packed": lambda: ssd_case(BF16, z=False, packed=True),
+    "SSD bf16, gate, P 256, N 256": lambda: ssd_case(BF16, p=256, n=256),
+    "SSD fp32": lambda: ssd_case(FP32, z=False),
+    "SSD fp32, P 256, N 256": lambda: ssd_case(FP32, p=256, n=256, z=False),
+    "convolution bf16": lambda: conv_case(BF16),
+    "convolution bf16, packed": lambda: conv_case(BF16, packed=True),
+    "norm bf16": lambda: norm_case(BF16),
+    "updates bf16": lambda: update_case(BF16),
 }
 
 
@@ -304,14 +310,31 @@ def kernel_names() -> set[str]:
     return {name for f in folder.glob("*.py") for name in launched.findall(f.read_text())}
 
 
+PAGE = ROOT / "docs/benchmarks/triton-aot.md"
+INTRODUCTION = """# What the Triton kernels take
+
+Compiled ahead of time, nothing was run: `python scripts/triton_aot.py` writes the part of the
+installed Triton. Registers are of one thread; spills are bytes of its stack, or registers on AMD;
+shared memory is of one program. Cases have the sizes of a small model; "one sequence" is too little
+for a GPU, so that the scan is cut into segments of time.
+"""
+HEADER = """| case | kernel | target | warps | registers | spills | shared memory, bytes |
+|---|---|---|---:|---:|---:|---:|
+"""
+
+
+def write(rows: list[str]) -> None:
+    """Put the rows in place of those of this version of Triton; parts of others stay."""
+    old = PAGE.read_text().split("\n## Triton ")[1:] if PAGE.exists() else []
+    parts = dict(part.split("\n", 1) for part in old)
+    parts[triton.__version__] = "\n" + HEADER + "\n".join(rows) + "\n"
+    text = "".join(f"\n## Triton {version}\n{parts[version]}" for version in sorted(parts))
+    PAGE.write_text(INTRODUCTION + text)
+
+
 def main(chosen: list[str]) -> None:
     """Compile the chosen cases (all), print a table, and write it when all were compiled."""
-    rows = [
-        f"Compiled by Triton {triton.__version__}; nothing was run.",
-        "",
-        "| case | kernel | target | warps | registers | spills | shared memory, bytes |",
-        "|---|---|---|---:|---:|---:|---:|",
-    ]
+    rows = []
     for case in chosen or CASES:
         for target in TARGETS:
             for c in compile_case(case, target):
@@ -321,9 +344,7 @@ def main(chosen: list[str]) -> None:
                 )
                 print(rows[-1], flush=True)
     if not chosen:
-        page = ROOT / "docs/benchmarks/triton-aot.md"
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text("# What the Triton kernels take\n\n" + "\n".join(rows) + "\n")
+        write(rows)
 
 
 if __name__ == "__main__":

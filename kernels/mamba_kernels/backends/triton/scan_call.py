@@ -10,8 +10,6 @@ from torch import Tensor
 from mamba_kernels.backends.triton.launch import power_of_two, strides, tiled
 
 EVERY = 64  # steps between two states that are kept for backward
-STEPS = 8  # steps in one round of forward
-STEPS_BACKWARD = 4  # as many states as fit in registers
 BLOCK = 32  # channels of a program
 
 
@@ -97,8 +95,8 @@ class Scan(NamedTuple):
         return x.transpose(-1, -2).to(torch.float32).contiguous()
 
     @property
-    def tiling(self) -> dict[str, Any]:
-        """Constants of a program of one warp that keeps its states within its threads."""
+    def forward(self) -> dict[str, Any]:
+        """How a program of one warp keeps its states within its threads, and steps in a round."""
         part = power_of_two(self.n)
         tiles = part if part <= 4 else max(4, min(8, part // 4))
         return {
@@ -106,7 +104,22 @@ class Scan(NamedTuple):
             "TILES": tiles,
             "PART": part // tiles,
             "BLOCK": max(1, min(BLOCK, BLOCK * tiles * 4 // part)),
-            "STEPS": STEPS if part <= 16 else STEPS_BACKWARD,
+            "STEPS": 8 if part <= 16 else 4 if part <= 128 else 2,
+            "num_warps": 1,
+        }
+
+    @property
+    def backward(self) -> dict[str, Any]:
+        """Fewer channels, and fewer steps in a round, where one channel has more states: the
+        states of all steps are in registers, four or eight of each in a thread."""
+        part = power_of_two(self.n)
+        block = BLOCK if part <= 32 else 16 if part <= 128 else 8
+        return {
+            "N": self.n,
+            "PART": part,
+            "BLOCK": block,
+            "STEPS": 4 if part <= 64 else 2,
+            "num_warps": max(1, min(8, block * part // 128)),
         }
 
 

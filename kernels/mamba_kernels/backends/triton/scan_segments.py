@@ -62,7 +62,7 @@ def between(
     slots, z = call.slots(span), call.z if reverse else None
     ends = weight.new_empty((slots, call.paths, call.channels, call.n))
     elapsed, entering = weight.new_empty(ends.shape[:3]), weight.new_empty(ends.shape)
-    tiling = call.tiling
+    tiling = call.forward
     rates_at = strides(call.A, 3, paths=False)
     segment_ends[(slots * call.paths * call.blocks(tiling["BLOCK"]),)](
         x, call.delta, call.A, weight, z, call.delta_bias, call.order, call.cu_seqlens,
@@ -71,7 +71,7 @@ def between(
         strides(call.order, 3, paths=False),
         call.length, call.rows, span, call.paths, call.groups, call.width, weight.shape[2],
         SOFTPLUS=call.delta_softplus, FAST=fast(), RAGGED=call.ragged(tiling["STEPS"]),
-        REVERSED=reverse, TILED=call.tiled(x, call.delta, z), num_warps=1, **tiling,
+        REVERSED=reverse, TILED=call.tiled(x, call.delta, z), **tiling,
     )  # fmt: skip
     programs = call.rows * call.paths * -(-call.channels * call.n // BLOCK)
     between_segments[(programs,)](

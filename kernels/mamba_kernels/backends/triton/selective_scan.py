@@ -21,11 +21,10 @@ from mamba_kernels.backends.triton.launch import (
     fast,
     multiprocessors,
     on_device,
-    power_of_two,
     strides,
     zero,
 )
-from mamba_kernels.backends.triton.scan_call import BLOCK, EVERY, STEPS_BACKWARD, Scan, at
+from mamba_kernels.backends.triton.scan_call import EVERY, Scan, at
 from mamba_kernels.backends.triton.scan_segments import between, span_of
 
 SCRATCH = 1 << 26  # bytes of states between those kept; backward runs as many programs as fit
@@ -95,7 +94,7 @@ def forward(
     if call.length == 0 or last.numel() == 0:
         last.zero_() if initial_state is None else last.copy_(initial_state)
         return out, last, saved
-    tiling = call.tiling
+    tiling = call.forward
     b, c = call.by_state(B), call.by_state(C)
     programs = call.paths * call.blocks(tiling["BLOCK"])
     span = _span(call, programs)
@@ -112,7 +111,7 @@ def forward(
         strides(delta_bias, 2, paths=False), at(entering), strides(order, 3, paths=False), at(out),
         call.length, call.rows, span, call.paths, call.groups, call.width, b.shape[2], c.shape[2],
         EVERY=EVERY, SOFTPLUS=delta_softplus, FAST=fast(), RAGGED=call.ragged(tiling["STEPS"]),
-        TILED=call.tiled(u, delta, z, out), num_warps=1, **tiling,
+        TILED=call.tiled(u, delta, z, out), **tiling,
     )  # fmt: skip
     return out, last, saved
 
@@ -144,12 +143,11 @@ def backward(
     length, channels = call.length, call.channels
     if length == 0 or saved.numel() == 0:  # no step depends on anything
         return [None] * 8 + [dlast if initial_state is not None else None]
-    part = power_of_two(n)
-    warps = max(1, min(32, part // 8))
-    blocks = call.blocks(BLOCK)
+    tiling = call.backward
+    blocks = call.blocks(tiling["BLOCK"])
     b, c = call.by_state(B), call.by_state(C)
     dy = zero(delta.shape, u) if dout is None else dout
-    span = _span(call, paths * blocks * warps)
+    span = _span(call, paths * blocks * tiling["num_warps"])
     pieces = rows if span is None else call.slots(span)
 
     def partial(like: Tensor | None, count: int, *rest: int) -> Tensor | None:
@@ -178,7 +176,7 @@ def backward(
         else (between(call, span, dy, c, dlast, dinitial, reverse=True), None)
     )
     items = pieces * paths * blocks
-    scratch_size = EVERY // STEPS_BACKWARD * BLOCK * part
+    scratch_size = EVERY // tiling["STEPS"] * tiling["BLOCK"] * tiling["PART"]
     programs = min(items, max(1, SCRATCH // (4 * scratch_size)))
     scan_backward[(programs,)](
         dy, leaving, u, delta, A, b, c, D, z, delta_bias, order, cu_seqlens, saved,
@@ -188,9 +186,8 @@ def backward(
         strides(D, 2, paths=False), at(z), strides(delta_bias, 2, paths=False),
         strides(order, 3, paths=False), at(du), at(ddelta), at(dz),
         length, batch, rows, span, paths, groups, call.width, b.shape[2], c.shape[2], items,
-        N=n, PART=part, BLOCK=BLOCK, STEPS=STEPS_BACKWARD, EVERY=EVERY,
-        SOFTPLUS=delta_softplus, FAST=fast(), RAGGED=call.ragged(STEPS_BACKWARD),
-        TILED=call.tiled(dy, u, delta, z, du, ddelta, dz), num_warps=warps,
+        EVERY=EVERY, SOFTPLUS=delta_softplus, FAST=fast(), RAGGED=call.ragged(tiling["STEPS"]),
+        TILED=call.tiled(dy, u, delta, z, du, ddelta, dz), **tiling,
     )  # fmt: skip
 
     def tokens_in(grad: Tensor | None, like: Tensor | None) -> Tensor | None:

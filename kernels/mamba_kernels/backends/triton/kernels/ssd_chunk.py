@@ -61,7 +61,7 @@ def tile(base, tokens, live, stride, inner, size: tl.constexpr, BLOCK: tl.conste
 
     :param inner: first of the inner indices.
     """
-    i = inner + tl.arange(0, BLOCK)
+    i = (inner + tl.arange(0, BLOCK)).to(tl.int64)
     at = base + tokens[:, None] * stride + i[None, :] * inner_at
     value = tl.load(at, mask=live[:, None] & (i < size)[None, :], other=0.0)
     return value.to(tl.float32)
