@@ -1,8 +1,8 @@
 """Compile the Triton kernels for GPUs that are not here, and say what they take.
 
-``python scripts/triton_aot.py`` writes docs/benchmarks/triton-aot.md. Nothing runs: the host code
-is called with tensors without data, its launches are recorded, and each is compiled for each target
-with the specialisation (divisibility, constants) that Triton would have chosen at run time.
+``python scripts/triton_aot.py [CASE ...]`` writes docs/benchmarks/triton-aot.md. Nothing runs: the
+host code is called with tensors without data, its launches are recorded, and each is compiled for
+each target with the specialisation (divisibility, constants) that Triton would have chosen.
 """
 
 from __future__ import annotations
@@ -24,6 +24,17 @@ from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs/benchmarks/triton-aot.md"
+INTRODUCTION = """# What the Triton kernels take
+
+Compiled ahead of time, nothing was run: `python scripts/triton_aot.py` writes the part of the
+installed Triton. Registers are of one thread; spills are bytes of its stack, or registers on AMD;
+shared memory is of one program. Cases have the sizes of a small model; "one sequence" is too little
+for a GPU, so that the scan is cut into segments of time.
+"""
+HEADER = """| case | kernel | target | warps | registers | spills | shared memory, bytes |
+|---|---|---|---:|---:|---:|---:|
+"""
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
     "sm_90": GPUTarget("cuda", 90, 32),
@@ -310,40 +321,32 @@ def kernel_names() -> set[str]:
     return {name for f in folder.glob("*.py") for name in launched.findall(f.read_text())}
 
 
-PAGE = ROOT / "docs/benchmarks/triton-aot.md"
-INTRODUCTION = """# What the Triton kernels take
-
-Compiled ahead of time, nothing was run: `python scripts/triton_aot.py` writes the part of the
-installed Triton. Registers are of one thread; spills are bytes of its stack, or registers on AMD;
-shared memory is of one program. Cases have the sizes of a small model; "one sequence" is too little
-for a GPU, so that the scan is cut into segments of time.
-"""
-HEADER = """| case | kernel | target | warps | registers | spills | shared memory, bytes |
-|---|---|---|---:|---:|---:|---:|
-"""
-
-
 def write(rows: list[str]) -> None:
-    """Put the rows in place of those of this version of Triton; parts of others stay."""
+    """Put the rows in place of those of this version of Triton for the same cases."""
     old = PAGE.read_text().split("\n## Triton ")[1:] if PAGE.exists() else []
-    parts = dict(part.split("\n", 1) for part in old)
-    parts[triton.__version__] = "\n" + HEADER + "\n".join(rows) + "\n"
-    text = "".join(f"\n## Triton {version}\n{parts[version]}" for version in sorted(parts))
-    PAGE.write_text(INTRODUCTION + text)
+    parts = {part.split("\n", 1)[0]: part.splitlines()[4:] for part in old}
+
+    def case(row: str) -> str:
+        return row.split("|")[1].strip()
+
+    cases = {case(row) for row in rows}
+    kept = [row for row in parts.get(triton.__version__, []) if case(row) not in cases]
+    known = list(CASES)
+    parts[triton.__version__] = sorted(kept + rows, key=lambda row: known.index(case(row)))
+    text = [f"\n## Triton {v}\n\n{HEADER}" + "\n".join(parts[v]) + "\n" for v in sorted(parts)]
+    PAGE.write_text(INTRODUCTION + "".join(text))
 
 
 def main(chosen: list[str]) -> None:
-    """Compile the chosen cases (all), print a table, and write it when all were compiled."""
-    rows = []
-    for case in chosen or CASES:
-        for target in TARGETS:
-            for c in compile_case(case, target):
-                rows.append(
-                    f"| {case} | {c.name} | {target} | {c.warps} | {c.registers} | {c.spills} | "
-                    f"{c.shared} |"
-                )
-                print(rows[-1], flush=True)
-    if not chosen:
+    """Compile the chosen cases (all), print their rows, and put them into the page."""
+    for name in chosen or CASES:
+        compiled = [c for target in TARGETS for c in compile_case(name, target)]
+        rows = [
+            f"| {name} | {c.name} | {c.target} | {c.warps} | {c.registers} | {c.spills} | "
+            f"{c.shared} |"
+            for c in compiled
+        ]
+        print("\n".join(rows), flush=True)
         write(rows)
 
 

@@ -70,7 +70,11 @@ def scan_backward(
         B_base = B + (lane * B_groups + tl.minimum(group, B_groups - 1)) * length * N + n
         C_base = C + (lane * C_groups + tl.minimum(group, C_groups - 1)) * length * N + n
         partial = (block * batches * paths + lane) * length * N + n
-        kept_base = kept + (slot * paths + path) * total * N + channels[:, None] * N + n[None, :]
+        # unlike `channels` these run on behind the last one (nothing is read there): offsets from
+        # one place need no registers
+        origin = group * width + block % tl.cdiv(width, BLOCK) * BLOCK
+        kept_base = kept + ((slot * paths + path) * total + origin) * N
+        inside = tl.arange(0, BLOCK)[:, None] * N + n[None, :]
         order_base = order
         if order is not None:
             order_base = order + batch * order_at[0] + path * order_at[1]
@@ -92,7 +96,8 @@ def scan_backward(
             chunk = chunks - 1 - behind
             start = first + chunk * EVERY
             parts = tl.cdiv(tl.minimum(end - start, EVERY), STEPS)
-            h = tl.load(kept_base + chunk.to(tl.int64) * paths * total * N, mask=there, other=0.0)
+            at = kept_base + chunk.to(tl.int64) * paths * total * N + inside
+            h = tl.load(at, mask=there, other=0.0)
             for part in range(parts):
                 tl.store(scratch + part * (BLOCK * PART) + tile, h)
                 t = start + part * STEPS
