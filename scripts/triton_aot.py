@@ -27,10 +27,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/benchmarks/triton-aot.md"
 INTRODUCTION = """# What the Triton kernels take
 
-Compiled ahead of time, nothing was run: `python scripts/triton_aot.py` writes the part of the
-installed Triton. Registers are of one thread; spills are bytes of its stack, or registers on AMD;
-shared memory is of one program. Cases have the sizes of a small model; "one sequence" is too little
-for a GPU, so that the scan is cut into segments of time.
+Compiled ahead of time, nothing was run: `python scripts/triton_aot.py [CASE ...]` writes the rows
+of those cases (all) for the installed Triton; a kernel without a row was not compiled in its
+present form with that version. Registers are of one thread; spills are bytes of its stack, or
+registers on AMD; shared memory is of one program. Cases have the sizes of a small model; "one
+sequence" is too little for a GPU, so that the scan is cut into segments of time (`span_of` in
+`scan_segments.py` says when). A kernel has one configuration for each size and dtype, so that a
+first call tunes nothing.
 """
 HEADER = """| case | kernel | target | warps | registers | spills | shared memory, bytes |
 |---|---|---|---:|---:|---:|---:|
