@@ -30,6 +30,8 @@ CASES = [
     "norm bf16",
     "updates bf16",
 ]
+# bytes; the assembler stops at 168 registers of 255 there, so that three programs fit
+KNOWN = {("S6 bf16, gate, one sequence", "scan_backward", "sm_90"): 24}
 
 
 @pytest.fixture(scope="module")
@@ -69,5 +71,5 @@ def test_kernels_fit(aot: ModuleType, target: str) -> None:
         for compiled in aot.compile_case(case, target):
             seen.add(compiled.name)
             assert compiled.shared <= aot.SHARED[target], compiled
-            assert compiled.spills == 0, compiled
+            assert compiled.spills <= KNOWN.get((case, compiled.name, target), 0), compiled
     assert seen == aot.kernel_names()
