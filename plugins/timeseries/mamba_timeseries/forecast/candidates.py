@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mamba_timeseries.forecast.baselines import Repeat, Ridge, Seasonal, WindowMean, fit_ridge
+from mamba_timeseries.forecast.config import ForecastConfig
 from mamba_timeseries.forecast.data import Panel, Sample, WindowSplit
 from mamba_timeseries.forecast.fit import batch_of, run
 from mamba_timeseries.forecast.model import ForecastModel
@@ -33,6 +34,8 @@ class Candidate:
     name: str
     point: Callable[[Sample], Array]
     model: ForecastModel | None = None
+    cycle: int = 0
+    """Steps of the cycle that is taken off what it reads."""
     residuals: Array | None = field(default=None, repr=False)
     """``(errors, h)``, target minus forecast, standardised; all channels together."""
 
@@ -106,17 +109,33 @@ def network(name: str, model: ForecastModel) -> Candidate:
         with torch.no_grad():
             return run(model, batch)["forecast"].double().numpy()
 
-    return Candidate(name, point, model)
+    return Candidate(name, point, model, model.config.cycle)
+
+
+def begin(model: ForecastModel, panels: Sequence[Panel]) -> None:
+    """Set what a model finds in closed form before its training: the map beside its network.
+
+    :param panels: what it will be trained on; the penalty is chosen on their validation steps.
+    """
+    if model.linear is not None and any(p.ends[0] >= _window(model.config) for p in panels):
+        fit = _ridge(panels, model.config.input_size, model.config.h)
+        model.begin_linear(torch.from_numpy(fit.weights[:-1]))  # its intercept is next to 0
+
+
+def _window(config: ForecastConfig) -> int:
+    return config.input_size + config.h
 
 
 def baseline(
-    name: str, panels: Sequence[Panel], *, input_size: int, h: int, season: int
+    name: str, panels: Sequence[Panel], config: ForecastConfig, *, season: int
 ) -> Candidate:
     """Fit a baseline on the training steps of some panels.
 
     :param name: of :data:`BASELINES`.
+    :param config: its look-back, horizon and cycle count.
     :raises ValueError: for another name, or a season longer than the look-back.
     """
+    input_size, h = config.input_size, config.h
     if name == "repeat":
         return Candidate(name, _on_windows(Repeat(h)))
     if name == "window_mean":
@@ -126,7 +145,7 @@ def baseline(
             raise ValueError(f"season = {season} is longer than input_size = {input_size}")
         return Candidate(name, _on_windows(Seasonal(h, season)))
     if name == "ridge":
-        return Candidate(name, _on_windows(_ridge(panels, input_size, h)))
+        return Candidate(name, _on_windows(_ridge(panels, input_size, h)), cycle=config.cycle)
     raise ValueError(f"no baseline {name!r}: {', '.join(BASELINES)}")
 
 

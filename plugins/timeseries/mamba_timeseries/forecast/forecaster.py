@@ -22,6 +22,7 @@ from mamba_timeseries.forecast.data import make_panels, window
 from mamba_timeseries.forecast.estimator import Estimator
 from mamba_timeseries.forecast.model import Stream
 from mamba_timeseries.forecast.protocol import Array, Scaler
+from mamba_timeseries.forecast.scale import SeriesScale, phase_of
 from mamba_timeseries.frame import (
     Collection,
     FrameError,
@@ -196,9 +197,7 @@ class Forecaster(Estimator):
         config = self._config(self.best.name, context) if model is None else model.config
         carried = with_future(context, known)
         ends = [(len(s), len(s), len(s)) for s in context.series]
-        panels = make_panels(
-            carried, config, ends, self._scaled(context), known_scaler=self._known_scaler
-        )
+        panels = make_panels(carried, config, ends, self._scaled(context), self._known_scaler)
         samples = [
             window(p, config, len(context.by_name[p.names[0]]), target=False) for p in panels
         ]
@@ -207,7 +206,7 @@ class Forecaster(Estimator):
         found: dict[str, Array] = {}
         for panel, p, q in zip(panels, point, quantiles, strict=True):
             joined = np.concatenate([p[..., None], q], axis=-1)  # (h, channels, 1 + levels)
-            scaled = panel.scaler.invert(joined.swapaxes(1, 2)).swapaxes(1, 2)
+            scaled = panel.invert(joined, start=len(panel.values))
             found |= {name: scaled[:, k] for k, name in enumerate(panel.names)}
         return found
 
@@ -230,14 +229,15 @@ class Forecaster(Estimator):
             return point, np.empty((*point.shape, 0))
         return point, best.chosen(outputs["quantiles"], levels)
 
-    def _scaled(self, context: Collection) -> dict[str, tuple[float, float]]:
-        """The training scalers; of a series that was not fitted, its own."""
-        scalers = dict(self._scalers)
+    def _scaled(self, context: Collection) -> dict[str, SeriesScale]:
+        """The training scales; of a series that was not fitted, its own."""
+        scales = dict(self._scales)
+        cycle = self.best.cycle if self.best is not None else 0
         for s in context.series:
-            if s.name not in scalers:
-                own = Scaler.fit(np.where(s.observed, s.y, np.nan)[:, None])
-                scalers[s.name] = (float(own.center[0]), float(own.scale[0]))
-        return scalers
+            if s.name not in scales:
+                seen = np.where(s.observed, s.y, np.nan)
+                scales[s.name] = SeriesScale.fit(seen, phase_of(s.times[0], self.freq), cycle)
+        return scales
 
     def _table(
         self, context: Collection, values: dict[str, Array], levels: tuple[float, ...]
@@ -316,10 +316,10 @@ class Forecaster(Estimator):
         length = length or len(collection.series[0])
         rows = np.zeros((len(collection.series), length))
         seen = np.zeros(rows.shape, dtype=bool)
-        scalers = self._scaled(collection)
+        scales = self._scaled(collection)
         for k, s in enumerate(collection.series):
-            center, scale = scalers[s.name]
-            rows[k, length - len(s) :] = (s.y - center) / scale
+            phase = phase_of(s.times[0], self.freq)
+            rows[k, length - len(s) :] = scales[s.name].apply(s.y, phase)
             seen[k, length - len(s) :] = s.observed
         with torch.no_grad():
             return self.best.model.read(
