@@ -81,6 +81,7 @@ class Estimator:
         self._scales: dict[str, SeriesScale] = {}
         self._known_scaler: Scaler | None = None
         self._stream: Stream | None = None
+        self._stream_first: int | None = None  # step of the context that the stream began at
 
     def fit(self, df: Any, *, progress: fitting.Progress | None = None) -> Self:
         """Fit on a table.

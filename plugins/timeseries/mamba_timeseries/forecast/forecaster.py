@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -61,6 +62,7 @@ class Forecaster(Estimator):
     ) -> Self:
         """:meth:`fit` for series that are checked already."""
         super().fit_collection(collection, progress=progress)
+        self._stream_first = None
         self._stream = self._start_stream()
         return self
 
@@ -305,7 +307,9 @@ class Forecaster(Estimator):
         except TypeError:
             return None
         longest = max(len(s) for s in self._context.series)
-        return self._read(self._context, stream, max(longest - self.input_size, 0), longest)
+        if self._stream_first is None:
+            self._stream_first = max(longest - self.input_size, 0)
+        return self._read(self._context, stream, self._stream_first, longest)
 
     def _read(
         self, collection: Collection, stream: Stream, first: int, length: int | None = None
@@ -325,6 +329,27 @@ class Forecaster(Estimator):
             return self.best.model.read(
                 torch.from_numpy(rows[:, first:]).float(), torch.from_numpy(seen[:, first:]), stream
             )
+
+    # keeping
+
+    def save(self, folder: Path | str) -> None:
+        """Write what was learnt and the rows it forecasts from; see :mod:`.saved`.
+
+        :param folder: new, or of an earlier :meth:`save`, which is replaced.
+        """
+        from mamba_timeseries.forecast.saved import save
+
+        save(self, Path(folder))
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Self:
+        """Read what :meth:`save` wrote; it forecasts the same, and goes on streaming.
+
+        :raises FileNotFoundError: for a folder without a forecaster.
+        """
+        from mamba_timeseries.forecast.saved import load
+
+        return load(cls, Path(folder))
 
     # judging
 
