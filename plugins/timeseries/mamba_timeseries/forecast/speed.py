@@ -96,7 +96,7 @@ def _judge(forecast: Tensor) -> Verdict:
 
 def streaming() -> Iterator[Case]:
     """An observation and a forecast after it, behind histories of several lengths."""
-    model = registry.build("ts-forecast", preset="patch_decoder", h=H).eval()
+    model: Any = registry.build("ts-forecast", preset="patch_decoder", h=H).eval()
     for length in LENGTHS:
         values = torch.randn(1, length)
         with torch.no_grad():
