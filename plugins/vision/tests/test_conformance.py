@@ -8,3 +8,8 @@ from mamba_core.testing import parametrize_task_checks
 @parametrize_task_checks("vision-cls")
 def test_vision_cls(check):
     check()
+
+
+@parametrize_task_checks("vision-backbone")
+def test_vision_backbone(check):
+    check()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -18,6 +20,21 @@ class Level:
     """Pixels of the image per cell of the map, on a side."""
     module: str
     """Name of the module whose output it is."""
+
+
+def feature_info(levels: Iterable[Level]) -> list[dict[str, Any]]:
+    """Return levels as timm tells of them: channels, reduction and module of each.
+
+    :param levels: of a model's ``backbone``.
+    """
+    return [
+        {
+            "num_chs": level.channels,
+            "reduction": level.stride,
+            "module": f"backbone.{level.module}",
+        }
+        for level in levels
+    ]
 
 
 class ImageBackbone(nn.Module, ABC):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mamba_core.pretrained import SavePretrained
+from mamba_vision.backbones.base import feature_info
 from mamba_vision.backbones.choose import make_backbone
 from mamba_vision.classification.config import ClassifierConfig
 
@@ -69,14 +70,7 @@ class ImageClassifier(nn.Module, SavePretrained):
     @property
     def feature_info(self) -> list[dict[str, Any]]:
         """Channels, reduction and module of every level of :meth:`forward_intermediates`."""
-        return [
-            {
-                "num_chs": level.channels,
-                "reduction": level.stride,
-                "module": f"backbone.{level.module}",
-            }
-            for level in self.backbone.levels
-        ]
+        return feature_info(self.backbone.levels)
 
     def forward_intermediates(
         self,

@@ -1,0 +1,1 @@
+"""``vision-backbone``: maps of an image at several strides, for heads and decoders of your own."""
