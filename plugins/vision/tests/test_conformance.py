@@ -13,3 +13,8 @@ def test_vision_cls(check):
 @parametrize_task_checks("vision-backbone")
 def test_vision_backbone(check):
     check()
+
+
+@parametrize_task_checks("vision-seg")
+def test_vision_seg(check):
+    check()

@@ -25,6 +25,7 @@ def extractor():
     return registry.build("vision-backbone", preset="tiny", **SMALL).eval()
 
 
+@pytest.mark.slow
 def test_every_preset_has_the_four_declared_levels():
     assert tuple(PRESETS) == registry.spec("vision-backbone").presets
     for name in PRESETS:

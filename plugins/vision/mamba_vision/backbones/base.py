@@ -59,6 +59,10 @@ class ImageBackbone(nn.Module, ABC):
     def pool(self, features: Tensor) -> Tensor:
         """Return one vector per image, ``(B, num_features)``, from the features."""
 
+    def head_parts(self) -> list[nn.Module]:
+        """Return the parts that the features need and the maps do not, such as the last norm."""
+        return []
+
     def forward_features(self, images: Tensor) -> Tensor:
         """Return the features before pooling; see :meth:`forward_levels`."""
         return self.forward_levels(images)[0]

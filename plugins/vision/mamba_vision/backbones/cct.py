@@ -99,6 +99,10 @@ class CCT(ImageBackbone):
         x = self.layers(self.positions(to_tokens(grid), shape), shape)
         return self.norm(x), [to_map(x, shape)]
 
+    def head_parts(self) -> list[nn.Module]:
+        """See :meth:`ImageBackbone.head_parts`."""
+        return [self.norm] if self.score is None else [self.norm, self.score]
+
     def pool(self, features: Tensor) -> Tensor:
         """The weighed or plain mean of the tokens."""
         if self.score is None:

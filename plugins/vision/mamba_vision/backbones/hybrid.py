@@ -206,6 +206,10 @@ class Hybrid(ImageBackbone):
                 grid = self.downs[index](grid)
         return self.norm(grid), maps
 
+    def head_parts(self) -> list[nn.Module]:
+        """See :meth:`ImageBackbone.head_parts`."""
+        return [self.norm]
+
     def pool(self, features: Tensor) -> Tensor:
         """The mean over the map."""
         return features.mean((2, 3))

@@ -93,6 +93,10 @@ class PlainMambaColumn(ImageBackbone):
             x, taken = self.rest.run(x, shape, self.taps)
         return self.norm(x), [to_map(level, shape) for level in taken]
 
+    def head_parts(self) -> list[nn.Module]:
+        """See :meth:`ImageBackbone.head_parts`."""
+        return [self.norm]
+
     def pool(self, features: Tensor) -> Tensor:
         """The mean of the tokens."""
         return features.mean(1)

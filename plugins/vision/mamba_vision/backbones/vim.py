@@ -131,6 +131,10 @@ class Vim(ImageBackbone):
         cells = shape[0] * shape[1]
         return self.norm(x), [to_map(level[:, :cells], shape) for level in taken]
 
+    def head_parts(self) -> list[nn.Module]:
+        """See :meth:`ImageBackbone.head_parts`."""
+        return [self.norm]
+
     def pool(self, features: Tensor) -> Tensor:
         """The class token, or the mean of the tokens."""
         return features.mean(1) if self.class_token is None else features[:, -1]

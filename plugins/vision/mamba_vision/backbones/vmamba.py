@@ -120,6 +120,10 @@ class VMamba(ImageBackbone):
             maps.append(level)
         return self.norm(maps[-1]), maps
 
+    def head_parts(self) -> list[nn.Module]:
+        """See :meth:`ImageBackbone.head_parts`."""
+        return [self.norm]
+
     def pool(self, features: Tensor) -> Tensor:
         """The mean over the map."""
         return features.mean((2, 3))

@@ -6,7 +6,6 @@ by them, and a mixed image finds its partner by them too.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +18,7 @@ from mamba_vision.classification.config import ClassifierConfig
 from mamba_vision.classification.data_config import Augment, ImageData
 from mamba_vision.classification.sources import Images, open_source
 from mamba_vision.images import Preparation
+from mamba_vision.seeding import drawn_from
 
 Sample = dict[str, Tensor]
 _SPLIT_SEED = 0
@@ -141,10 +141,7 @@ class VariedImages:
 
     def sample(self, epoch: int, index: int) -> Sample:
         """See :meth:`Split.sample`."""
-        text = f"{self.seed}:{epoch}:{index}"
-        digest = hashlib.blake2b(text.encode(), digest_size=4).digest()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int.from_bytes(digest, "big"))
+        with drawn_from(self.seed, epoch, index):
             image, label = self._varied(int(self.places[index]))
             target = _one_hot(label, self.model.num_classes)
             if self.mix is not None:

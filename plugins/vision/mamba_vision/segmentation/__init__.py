@@ -1,0 +1,1 @@
+"""``vision-seg``: what each pixel of an image shows."""
