@@ -258,6 +258,29 @@ def test_colours_of_classes_differ():
 
 
 @pytest.mark.slow
+def test_trained_saved_measured_and_used(folder):
+    """Black is class 0 and grey is class 1: a few steps are enough to tell them apart."""
+    import mamba_core
+
+    pairs = {"images": str(folder / "images"), "masks": str(folder / "masks")}
+    data = {"train": pairs, "test": pairs, "ignore": (11,)}
+    result = mamba_core.train(
+        "vision-seg",
+        preset="tiny",
+        out=folder / "run",
+        model={"num_classes": 3, "labels": ("black", "grey", "white")},
+        data=data,
+        train={"max_steps": 60, "batch_size": 4, "lr": 1e-2, "warmup_steps": 5, "ema": None},
+    )
+    assert result.score > 0.8
+    measured = mamba_core.evaluate(folder / "run" / "best", data=data)
+    assert measured.metrics["miou"] > 0.8
+    rows = mamba_core.predict(folder / "run", [folder / "images"], folder / "out")
+    assert len(rows) == 6
+    assert rows[0]["shares"]["grey"] == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.slow
 def test_position_prior_on_camvid(shared, tmp_path):
     """The most frequent class of each pixel scores what was measured elsewhere: reader, void and
     metric are right on real masks."""
