@@ -33,7 +33,7 @@ def test_the_cycle_is_off_and_errors_stay_in_the_same_units(waves):
     assert panel.values.std() < 0.3  # the waves are gone, the noise is left
     back = panel.invert(panel.values.astype(float))
     np.testing.assert_allclose(back, waves.values, atol=1e-5)
-    closed = reproduce.closed_form(waves, "ETTh1", 4)
+    closed = reproduce.closed_form(waves, "ETTh1", size=24, h=4)
     assert closed["ridge, centred, cycle off"].mse < closed["seasonal (24)"].mse
     windows = waves.windows("test", input_size=24, h=4)
     assert closed["repeat"].mse == errors(reproduce.Repeat(4), windows).mse
@@ -46,7 +46,7 @@ def test_a_table_of_runs_and_none_is_run_twice(waves, tmp_path, capsys, monkeypa
     first = capsys.readouterr().out
     assert first.count("±") == 2 * 2 * 2  # two presets, two horizons, two errors
     assert "ridge, centred, cycle off" in first
-    kept = json.loads((tmp_path / "ETTh1" / "s_mamba_residual_h4_s0.json").read_text())
+    kept = json.loads((tmp_path / "ETTh1_24" / "s_mamba_residual_h4_s0.json").read_text())
     assert kept["steps"] == 2
     assert np.isfinite(kept["mse"])
     monkeypatch.setattr(reproduce, "run", None)  # would fail if it were called
@@ -55,10 +55,10 @@ def test_a_table_of_runs_and_none_is_run_twice(waves, tmp_path, capsys, monkeypa
 
 
 def test_the_errors_of_a_run_are_those_of_all_test_windows(waves):
-    ran = reproduce.run(waves, "ETTh1", "s_mamba_residual", 4, 0)
-    again = reproduce.run(waves, "ETTh1", "s_mamba_residual", 4, 0)
+    ran = reproduce.run(waves, "ETTh1", "s_mamba_residual", size=24, h=4, seed=0)
+    again = reproduce.run(waves, "ETTh1", "s_mamba_residual", size=24, h=4, seed=0)
     assert {**ran, "seconds": 0} == {**again, "seconds": 0}
-    closed = reproduce.closed_form(waves, "ETTh1", 4)["ridge, centred, cycle off"]
+    closed = reproduce.closed_form(waves, "ETTh1", size=24, h=4)["ridge, centred, cycle off"]
     assert ran["mse"] == pytest.approx(closed.mse, rel=0.1)  # two steps away from ridge
 
 
