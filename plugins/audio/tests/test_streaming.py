@@ -21,11 +21,15 @@ from mamba_core.pretrained import save_pretrained
 
 CONV = {"kind": "conv_tasnet", "filters": 16, "bottleneck": 8, "hidden": 8, "blocks": 3}
 SINGLE = {"kind": "single_path", "filters": 16, "d_model": 16, "depth": 2}
+DUAL = {"kind": "dual_path", "filters": 16, "d_model": 16, "depth": 2, "chunk": 6}
 FORMS = {
     "mamba1": {"network": SINGLE},
     "mamba2": {"network": SINGLE, "mixer": {"name": "mamba2", "headdim": 8, "d_state": 8}},
     "conv": {"network": CONV, "kernel_size": 20},
     "no overlap": {"network": CONV, "kernel_size": 8},
+    "dual path": {"network": DUAL},
+    "dual path, mamba2": {"network": DUAL, "mixer": {"name": "mamba2", "headdim": 8}},
+    "dprnn": {"network": {"kind": "dprnn", "filters": 16, "d_model": 8, "hidden": 8, "chunk": 10}},
 }
 
 
@@ -89,7 +93,7 @@ def test_a_bad_block_is_named_and_changes_nothing(models):
     assert torch.equal(found, torch.cat([expected.push(wave), expected.flush()], dim=-1))
 
 
-@pytest.mark.parametrize("fields", [{}, {"causal": True, "network": {"kind": "dual_path"}}])
+@pytest.mark.parametrize("fields", [{}, {"causal": True, "network": {"kind": "time_frequency"}}])
 def test_a_model_that_cannot_stream_says_so(fields):
     model = registry.build("audio-sep", preset="mamba_tasnet_xs", **fields)
     with pytest.raises(TypeError, match="cannot stream"):

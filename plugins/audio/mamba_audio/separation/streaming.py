@@ -24,6 +24,7 @@ class SeparatorStream:
         self._device = next(model.parameters()).device
         self.reset()
 
+    @torch.inference_mode()
     def reset(self) -> None:
         """Forget the recording so far."""
         self._state = self.model.init_state(1)

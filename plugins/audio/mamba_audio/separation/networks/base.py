@@ -34,7 +34,7 @@ class Network(nn.Module, ABC):
         """
         raise TypeError(
             f"{type(self).__name__} cannot stream: build the model with causal=True and a "
-            "network of kind single_path or conv_tasnet"
+            "network of kind single_path, dual_path, conv_tasnet or dprnn"
         )
 
     def prefill(self, frames: Tensor, state: MixerState) -> tuple[Tensor, MixerState]:
