@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mamba_audio.separation.networks.base import by_batch, flat_rows
 from mamba_core.mixers import MixerState
 
 
@@ -50,7 +51,7 @@ class ChunkLayer(nn.Module, ABC):
 
     def init_state(self, batch_size: int, chunk: int) -> MixerState:
         """Return the state before the first chunk: of one open chunk, and of all places."""
-        across = _by_batch(self.across.init_state(batch_size * chunk), batch_size)
+        across = by_batch(self.across.init_state(batch_size * chunk), batch_size)
         return MixerState(children=(self._opened(batch_size), across))
 
     def next_chunk(self, state: MixerState) -> MixerState:
@@ -61,7 +62,7 @@ class ChunkLayer(nn.Module, ABC):
 
     def _opened(self, batch_size: int) -> MixerState:
         """The state of a chunk of which nothing was read, tensors ``(B, 1, ...)``."""
-        return _by_batch(self.inside.init_state(batch_size), batch_size)
+        return by_batch(self.inside.init_state(batch_size), batch_size)
 
     def prefill(self, x: Tensor, places: Tensor, state: MixerState) -> tuple[Tensor, MixerState]:
         """Read the next frames of the open chunks.
@@ -72,23 +73,13 @@ class ChunkLayer(nn.Module, ABC):
         """
         batch, rows, _, _ = x.shape
         inside, across = state.children
-        y, inside = self.inside.prefill(x.flatten(0, 1), _flat(inside))
+        y, inside = self.inside.prefill(x.flatten(0, 1), flat_rows(inside))
         x = self.after_inside(x, y.unflatten(0, (batch, rows)))
         here = across.map(lambda held: held[:, places])
-        y, here = self.across.prefill(x.flatten(0, 2)[:, None], _flat(here))
+        y, here = self.across.prefill(x.flatten(0, 2)[:, None], flat_rows(here))
         x = self.after_across(x, y[:, 0].view_as(x))
-        after = _put(across, places, _by_batch(here, batch))
-        return x, MixerState(children=(_by_batch(inside, batch), after))
-
-
-def _flat(state: MixerState) -> MixerState:
-    """Tensors ``(B, rows, ...)`` -> ``(B * rows, ...)``."""
-    return state.map(lambda held: held.flatten(0, 1))
-
-
-def _by_batch(state: MixerState, batch_size: int) -> MixerState:
-    """Tensors ``(B * rows, ...)`` -> ``(B, rows, ...)``."""
-    return state.map(lambda held: held.unflatten(0, (batch_size, -1)))
+        after = _put(across, places, by_batch(here, batch))
+        return x, MixerState(children=(by_batch(inside, batch), after))
 
 
 def _put(state: MixerState, places: Tensor, new: MixerState) -> MixerState:

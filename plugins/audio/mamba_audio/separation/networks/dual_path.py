@@ -57,7 +57,7 @@ class ChunkedMasker(Masker):
     ) -> None:
         super().__init__(network, config)
         n, d = network.filters, network.d_model
-        self.sources, self.chunk, self.causal = config.sources, network.chunk, config.causal
+        self.sources, self.chunk = config.sources, network.chunk
         self.norm = norm
         self.bottleneck = nn.Conv1d(n, d, 1, bias=False)
         self.layers = nn.ModuleList(layers)
@@ -76,8 +76,6 @@ class ChunkedMasker(Masker):
     def init_state(self, batch_size: int) -> MixerState:
         """See :meth:`Network.init_state`: the half of the first chunk that lies before all frames
         is read already, zeros as in :func:`cut`."""
-        if not self.causal:
-            return super().init_state(batch_size)
         hop, weight = self.chunk // 2, self.bottleneck.weight
         layers = tuple(layer.init_state(batch_size, self.chunk) for layer in self._layers())
         before = weight.new_zeros(batch_size, 1, hop, weight.shape[0])
