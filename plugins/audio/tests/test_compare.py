@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from mamba_audio.separation import compare as program
-from mamba_audio.separation.compare import compare, notes, summary
+from mamba_audio.separation.compare import compare, notes, summary, verdict
 from mamba_audio.separation.runs import by_system, read_run
 from mamba_core import registry
 from mamba_core.pretrained import save_pretrained
@@ -96,6 +96,20 @@ def test_mean_and_deviation_over_seeds():
     assert summary([_scores(1.0)])["p10"].std is None
 
 
+@pytest.mark.parametrize(
+    ("mean", "share", "word"),
+    [
+        (3.8, 0.11, "preview"),
+        (6.0, 0.05, "preview"),
+        (6.0, 0.049, "trained"),
+        (13.1, 0.0, "audit first"),
+    ],
+)
+def test_what_a_checkpoint_may_be_called(mean, share, word):
+    scores = _scores(mean) | {"share_below_0db": share}
+    assert verdict(summary([scores, scores])) == word
+
+
 def test_the_same_weights_are_measured_once(make):
     runs, asked, kept = [make("a"), make("b", seed=1)], [], []
 
@@ -132,6 +146,7 @@ def test_the_program_writes_both_files(make, tmp_path, monkeypatch, capsys):
     tiny = next(line for line in lines if line[:2] == ["| tiny", "0, 1"])
     assert tiny[2:4] == ["100", "0.50 ± 0.35"]
     assert tiny[7] == "50.0 ± 35.4 %"
+    assert tiny[-1] == "preview |"
     assert "-0.00" not in text
     assert any(line[:2] == ["| tiny causal=True", "20,984"] for line in lines)
     report = json.loads((tmp_path / "out" / "comparison.json").read_text())

@@ -69,6 +69,20 @@ def summary(scores: Sequence[Values]) -> dict[str, Spread]:
     return {name: spread([row[name] for row in flat]) for name in names}
 
 
+PREVIEW_DB, PREVIEW_SHARE = 6.0, 0.05
+"""Below this mean, or with this share of items below 0 dB, a checkpoint is a preview."""
+SUSPICIOUS_DB = 13.0
+"""Small networks, trained on 48 minutes of speech, do not get there without a leak."""
+
+
+def verdict(scores: Mapping[str, Spread]) -> str:
+    """Return what a system may be called, by its means: preview, trained, or audit first."""
+    mean, failures = scores["si_snri"].mean, scores["share_below_0db"].mean
+    if mean > SUSPICIOUS_DB:
+        return "audit first"
+    return "trained" if mean >= PREVIEW_DB and failures < PREVIEW_SHARE else "preview"
+
+
 def compare(
     runs: Sequence[Run],
     measure: Measure,
@@ -135,6 +149,17 @@ def _known(path: Path, *, sdr: bool) -> list[dict[str, Any]]:
     return [row for row in rows if not sdr or row["scores"]["sdri"] is not None]
 
 
+def _system(group: Sequence[Run], scores: Sequence[Values]) -> dict[str, Any]:
+    """What is said of a system over its seeds, as plain data."""
+    found = summary(scores)
+    return {
+        "seeds": [run.seed for run in group],
+        "steps": max(run.steps for run in group),
+        "verdict": verdict(found),
+        "scores": {name: asdict(value) for name, value in found.items()},
+    }
+
+
 def _write(path: Path, text: str) -> None:
     with new_file(path) as part:
         part.write_text(text, encoding="utf-8")
@@ -168,17 +193,8 @@ def main() -> None:
     rows = compare(runs, measure, known=known, keep=keep)
     report["runs"] = rows
     report["systems"] = {
-        system: {
-            "seeds": [run.seed for run in group],
-            "steps": max(run.steps for run in group),
-            "scores": {
-                name: asdict(value)
-                for name, value in summary(
-                    [row["scores"] for row in rows if row["system"] == system]
-                ).items()
-            },
-            "cost": cost_row(str(model_folder(group[0].folder)), given.seconds),
-        }
+        system: _system(group, [row["scores"] for row in rows if row["system"] == system])
+        | {"cost": cost_row(str(model_folder(group[0].folder)), given.seconds)}
         for system, group in by_system(runs).items()
     }
     report["beside"] = {name: measure(name) for name in given.beside}

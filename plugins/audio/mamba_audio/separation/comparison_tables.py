@@ -42,14 +42,15 @@ def page(report: Mapping[str, Any]) -> str:
 
 
 def _quality(report: Mapping[str, Any]) -> list[list[str]]:
-    rows = [["system", "seeds", "steps", *_COLUMNS.values()]]
+    rows = [["system", "seeds", "steps", *_COLUMNS.values(), "verdict"]]
     for name, values in report["beside"].items():
         flat = values | {f"group {group}": v for group, v in values["groups"].items()}
         single = {key: {"mean": value, "std": None} for key, value in flat.items()}
-        rows.append([name, "", "", *_cells(single)])
+        rows.append([name, "", "", *_cells(single), ""])
     for name, system in report["systems"].items():
         seeds = ", ".join(map(str, system["seeds"]))
-        rows.append([name, seeds, f"{system['steps']:,}", *_cells(system["scores"])])
+        cells = _cells(system["scores"])
+        rows.append([name, seeds, f"{system['steps']:,}", *cells, system["verdict"]])
     return rows
 
 
