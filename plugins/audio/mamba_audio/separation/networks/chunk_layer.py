@@ -24,7 +24,8 @@ class ChunkLayer(nn.Module, ABC):
 
     :param inside: maps ``(rows, steps, d_model)`` to its like, along every chunk. A causal one
         also has ``init_state(rows)`` and ``prefill(x, state)``.
-    :param across: the same, from chunk to chunk, for every place in them.
+    :param across: the same, from chunk to chunk, for every place in them; a causal one has
+        ``step(x, state)`` for one chunk more, ``(rows, d_model)``.
     """
 
     def __init__(self, inside: nn.Module, across: nn.Module) -> None:
@@ -76,8 +77,8 @@ class ChunkLayer(nn.Module, ABC):
         y, inside = self.inside.prefill(x.flatten(0, 1), flat_rows(inside))
         x = self.after_inside(x, y.unflatten(0, (batch, rows)))
         here = across.map(lambda held: held[:, places])
-        y, here = self.across.prefill(x.flatten(0, 2)[:, None], flat_rows(here))
-        x = self.after_across(x, y[:, 0].view_as(x))
+        y, here = self.across.step(x.flatten(0, 2), flat_rows(here))
+        x = self.after_across(x, y.view_as(x))
         after = _put(across, places, by_batch(here, batch))
         return x, MixerState(children=(by_batch(inside, batch), after))
 

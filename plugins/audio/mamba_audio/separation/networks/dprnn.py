@@ -85,6 +85,11 @@ class _LSTM(nn.Module):
         y, (hidden, cell) = self.lstm(x, (held["hidden"][None], held["cell"][None]))
         return self.project(y), MixerState({"hidden": hidden[0], "cell": cell[0]})
 
+    def step(self, x: Tensor, state: MixerState) -> tuple[Tensor, MixerState]:
+        """Continue each row by one step, ``(rows, d_model)``."""
+        y, state = self.prefill(x[:, None], state)
+        return y[:, 0], state
+
 
 class _TokenNorm(GlobalNorm):
     """:class:`GlobalNorm` for tokens with their channels behind."""
