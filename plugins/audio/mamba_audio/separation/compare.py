@@ -188,7 +188,9 @@ def main() -> None:
     report: dict[str, Any] = {"machine": describe(1), "notes": warnings}
 
     def keep(rows: list[dict[str, Any]]) -> None:
-        _write(out / JSON, json.dumps(report | {"runs": rows}, indent=2) + "\n")
+        done = {row["sha256"] for row in rows}
+        waiting = [row for row in known if row["sha256"] not in done]  # not lost by Ctrl-C
+        _write(out / JSON, json.dumps(report | {"runs": rows + waiting}, indent=2) + "\n")
 
     rows = compare(runs, measure, known=known, keep=keep)
     report["runs"] = rows
