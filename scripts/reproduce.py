@@ -63,6 +63,14 @@ TABLES: dict[str, tuple[Table, ...]] = {
             "libri8k, see the card",
         ),
     ),
+    "audio-enhance": (
+        Table(
+            "mamba_audio.enhancement.benchmark",
+            ("--root", "{data}", "noisy", "subtraction"),
+            "3 min",
+            "libri8k, see the card",
+        ),
+    ),
 }
 
 

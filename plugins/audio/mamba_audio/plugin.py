@@ -34,6 +34,7 @@ def mamba_tasks() -> Iterable[TaskSpec]:
                 "tiny",
                 "libri8k_small",
                 "single_1m",
+                "causal_1m",
                 "dual_1m",
                 "mamba_tasnet_xs",
                 "mamba_tasnet_s",
