@@ -94,6 +94,17 @@ def mamba_tasks() -> Iterable[TaskSpec]:
             preset_fields="mamba_audio.enhancement.presets:PRESETS",
             default_preset="libri8k_small",
             scan_orders=("bidirectional", "raster", "reverse"),
+            weights=(
+                WeightsSpec(
+                    name="libri8k_small",
+                    preset="libri8k_small",
+                    resource="mamba_audio:weights/enhance_small.safetensors",
+                    sha256="e8d9a0065b8446d32c1709675c77d0d3a96736136a55ba37d672a66e37d1605b",
+                    size=584072,
+                    licence="Apache-2.0; trained on LibriSpeech, CC BY 4.0 (Panayotov 2015)",
+                    metrics={"pesq": 2.36, "stoi": 0.822, "si_snri": 6.46},
+                ),
+            ),
             requires=("torchaudio", "soundfile", "soxr", "scipy"),
             requires_data=("soundfile",),
             card="mamba_audio:cards/audio-enhance.md",
