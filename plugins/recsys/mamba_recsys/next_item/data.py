@@ -1,0 +1,219 @@
+"""Histories as samples: all positions of a user at once to learn from, one target to measure.
+
+A sample is a function of (seed, epoch, index) only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mamba_recsys import interactions as I
+from mamba_recsys.interactions import InteractionError, Interactions, Parts
+from mamba_recsys.next_item.config import Binary, NextItemConfig, NextItemData, SampledSoftmax
+from mamba_recsys.next_item.objective import IGNORE
+from mamba_recsys.ragged import edges
+from mamba_recsys.readers import Columns, read
+
+Sample = dict[str, Tensor]
+
+
+class Split(Protocol):
+    """One part of the data."""
+
+    def __len__(self) -> int: ...
+
+    def sample(self, epoch: int, index: int) -> Sample:
+        """Return one user's events, with ``lengths`` of the pieces they are cut into."""
+        ...
+
+    def collate(self, samples: Sequence[Sample]) -> Sample:
+        """Pack samples end to end."""
+        ...
+
+
+class NextItemDataset:
+    """Training, validation and test of ``rec-next``.
+
+    :param data: which interactions, and how they are cut.
+    :param model: says how many items and columns the model knows.
+    :raises FileNotFoundError: for a path without data.
+    :raises InteractionError: for data that cannot be used, or another number of items.
+    """
+
+    def __init__(self, data: NextItemData, model: NextItemConfig) -> None:
+        self.data = data
+        users, items, times = read(data.path, Columns(data.user, data.item, data.time))
+        self.interactions = I.make_interactions(
+            users,
+            items,
+            times,
+            duplicates="keep",
+            min_item_events=data.min_item_events,
+            min_user_events=data.min_user_events,
+        )
+        found = len(self.interactions.catalogue)
+        if found != model.items:
+            raise InteractionError(
+                f"{data.path} has {found} items, the model items = {model.items}: build the model "
+                f"with items={found} (--model.items {found})"
+            )
+        self.parts = split(self.interactions, data)
+
+    def train(self, *, seed: int) -> TrainSplit:
+        """Return the users to learn from."""
+        return TrainSplit(self.interactions, self.parts, self.data, seed=seed)
+
+    def val(self, *, seed: int) -> TargetSplit:
+        """Return the targets to choose a model by: the same ones for every ``seed``."""
+        return TargetSplit(self.interactions, self.parts.val, self.data.max_length)
+
+    def test(self, *, seed: int) -> TargetSplit:
+        """Return the targets to report: the same ones for every ``seed``."""
+        return TargetSplit(self.interactions, self.parts.test, self.data.max_length)
+
+
+def split(data: Interactions, config: NextItemData) -> Parts:
+    """Cut interactions as a data config says."""
+    if config.split == "leave_one_out":
+        return I.leave_one_out(data)
+    return I.temporal(data, val_share=config.val_share, test_share=config.test_share)
+
+
+def _events(data: Interactions, rows: slice) -> Sample:
+    """What the model reads of some events."""
+    return {
+        "items": torch.from_numpy(data.items[rows]),
+        "times": torch.from_numpy(data.times[rows]),
+        "event_codes": torch.from_numpy(data.codes[rows]),
+        "event_numbers": torch.from_numpy(data.numbers[rows]),
+    }
+
+
+def pack(samples: Sequence[Sample]) -> Sample:
+    """Lay samples end to end; ``lengths`` become ``cu_seqlens``."""
+    names = [name for name in samples[0] if name != "lengths"]
+    batch = {name: torch.cat([sample[name] for sample in samples]) for name in names}
+    return batch | {"cu_seqlens": edges(torch.cat([sample["lengths"] for sample in samples]))}
+
+
+class TrainSplit:
+    """Users with all positions of their training events.
+
+    Histories longer than ``max_length`` are cut at places that change with the epoch.
+
+    :param seed: of cuts and negatives.
+    """
+
+    def __init__(
+        self, data: Interactions, parts: Parts, config: NextItemData, *, seed: int
+    ) -> None:
+        self.interactions, self.config, self.seed = data, config, seed
+        starts = data.offsets[:-1]
+        some = parts.train_end - starts >= 2
+        self.starts, self.ends = starts[some], parts.train_end[some]
+        self._draw = _draw(I.training_counts(data, parts), config)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def sample(self, epoch: int, index: int) -> Sample:
+        """See :meth:`Split.sample`; ``targets`` int64 ``(events,)``, and negatives if drawn."""
+        rng = np.random.default_rng([self.seed, epoch, index])
+        first, last = int(self.starts[index]), int(self.ends[index])
+        sample = _events(self.interactions, slice(first, last - 1))
+        sample["targets"] = torch.from_numpy(self.interactions.items[first + 1 : last])
+        sample["lengths"] = torch.from_numpy(_pieces(last - first - 1, self.config.max_length, rng))
+        if self._draw is not None:
+            shape: tuple[int, ...] = (self._draw.count,)
+            if isinstance(self.config.objective, Binary):
+                shape = (last - first - 1, *shape)
+            sample["negatives"] = torch.from_numpy(self._draw.items(rng, shape))
+        return sample
+
+    def collate(self, samples: Sequence[Sample]) -> Sample:
+        """See :meth:`Split.collate`."""
+        batch = pack(samples)
+        objective = self.config.objective
+        if isinstance(objective, SampledSoftmax) and self._draw is not None:
+            p = torch.from_numpy(self._draw.p)
+            batch["log_expected"] = (p * len(batch["negatives"])).log()[batch["negatives"]]
+        if isinstance(objective, Binary):
+            batch["power"] = torch.tensor(power(objective, len(self.interactions.catalogue)))
+        return batch
+
+
+class _Draw:
+    """Items by fixed probabilities."""
+
+    def __init__(self, p: NDArray[np.float64], count: int) -> None:
+        self.p, self.count = p, count
+        self._edges = p.cumsum() / p.sum()
+
+    def items(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.int64]:
+        """Draw with replacement."""
+        drawn = np.searchsorted(self._edges, rng.random(shape), side="right")
+        return drawn.clip(max=len(self.p) - 1).astype(np.int64)
+
+
+def _draw(counts: NDArray[np.int64], config: NextItemData) -> _Draw | None:
+    objective = config.objective
+    if isinstance(objective, SampledSoftmax):
+        weights = np.maximum(counts, 1).astype(np.float64) ** objective.power
+        return _Draw(weights / weights.sum(), objective.negatives)
+    if isinstance(objective, Binary):
+        return _Draw(np.full(len(counts), 1 / len(counts)), objective.negatives)
+    return None
+
+
+def power(objective: Binary, items: int) -> float:
+    """Return gBCE's exponent of the target's probability, 1 for plain binary cross-entropy.
+
+    ``alpha (t (1 - 1/alpha) + 1/alpha)`` with the sampling rate ``alpha`` and calibration t
+    (2308.07192, equation 13).
+    """
+    rate = objective.negatives / max(items - 1, 1)
+    t = objective.calibration
+    return 1.0 if t == 0 else rate * (t * (1 - 1 / rate) + 1 / rate)
+
+
+def _pieces(events: int, longest: int | None, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Lengths of the pieces of a history, the first cut at random."""
+    if longest is None or events <= longest:
+        return np.array([events])
+    first = int(rng.integers(1, longest + 1))
+    rest = events - first
+    pieces = [first] + [longest] * (rest // longest) + [rest % longest]
+    return np.array([piece for piece in pieces if piece])
+
+
+class TargetSplit:
+    """Users with one target each, behind the last event that is read."""
+
+    def __init__(
+        self, data: Interactions, places: NDArray[np.int64], max_length: int | None
+    ) -> None:
+        self.interactions, self.places, self.max_length = data, places, max_length
+        self.starts = data.offsets[I.user_of(data, places)]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def sample(self, epoch: int, index: int) -> Sample:
+        """See :meth:`Split.sample`; ``targets`` has the target behind the last event only."""
+        place, first = int(self.places[index]), int(self.starts[index])
+        if self.max_length is not None:
+            first = max(first, place - self.max_length)
+        sample = _events(self.interactions, slice(first, place))
+        targets = torch.full((place - first,), IGNORE)
+        targets[-1] = int(self.interactions.items[place])
+        return sample | {"targets": targets, "lengths": torch.tensor([place - first])}
+
+    def collate(self, samples: Sequence[Sample]) -> Sample:
+        """See :meth:`Split.collate`."""
+        return pack(samples)
