@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mamba_recsys.interactions import Interactions, contexts
+from mamba_recsys.interactions import Contexts, Interactions, contexts
 from mamba_recsys.ranking import MEASURES, ranks
 
 Progress = Callable[[str, int, int], None]
@@ -26,8 +26,8 @@ Progress = Callable[[str, int, int], None]
 class Scorer(Protocol):
     """Anything that scores a catalogue for histories."""
 
-    def scores(self, contexts: Sequence[NDArray[np.int64]]) -> Any:
-        """Return ``(users, items)``, an array or a tensor."""
+    def scores(self, contexts: Contexts) -> Any:
+        """Return ``(users, items)``, an array or a tensor of its own."""
         ...
 
 
@@ -119,8 +119,7 @@ def evaluate(
     targets = torch.from_numpy(data.items[places])
     for start in range(0, len(places), batch_size):
         part = slice(start, start + batch_size)
-        given = [c if longest is None else c[-longest:] for c in whole[part]]
-        scores = torch.as_tensor(scorer.scores(given))
+        scores = torch.as_tensor(scorer.scores(whole[part].latest(longest)))
         for name in found:
             if name == "unseen":
                 scores[_pairs(whole[part])] = -torch.inf
@@ -132,7 +131,7 @@ def evaluate(
             progress("evaluating", min(start + batch_size, len(places)), len(places))
     return Evaluation(
         targets=data.items[places],
-        lengths=np.array([len(c) for c in whole], dtype=np.int64),
+        lengths=whole.stops - whole.starts,
         plain=torch.cat(found["plain"]),
         unseen=torch.cat(found["unseen"]),
         shown=shown,

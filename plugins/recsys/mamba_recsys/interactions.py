@@ -153,7 +153,7 @@ def numbers_of(items: NDArray[Any], catalogue: NDArray[Any]) -> NDArray[np.int64
     unknown = catalogue[at] != items
     if unknown.any():
         raise InteractionError(
-            f"item {items[unknown][0]!r} is not in the catalogue ({int(unknown.sum())} rows)"
+            f"item {items[unknown][0]} is not in the catalogue ({int(unknown.sum())} rows)"
         )
     return at
 
@@ -174,7 +174,7 @@ def _without_duplicates(
         again = np.setdiff1d(np.arange(len(users)), first)
         row = int(again[0])
         raise InteractionError(
-            f"row {row}: user {users[row]!r}, item {items[row]!r}, time {times[row]:g} was there "
+            f"row {row}: user {users[row]}, item {items[row]}, time {times[row]:.15g} was there "
             f"before ({len(again)} such rows): duplicates='drop' keeps one of each, 'keep' all"
         )
     return np.sort(first)
@@ -238,14 +238,32 @@ def user_of(data: Interactions, places: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.searchsorted(data.offsets, places, side="right") - 1
 
 
-def contexts(
-    data: Interactions, places: NDArray[np.int64], longest: int | None = None
-) -> list[NDArray[np.int64]]:
-    """Return the items before each place, the user's own, at most the last ``longest``."""
-    starts = data.offsets[user_of(data, places)]
-    if longest is not None:
-        starts = np.maximum(starts, places - longest)
-    return [data.items[a:b] for a, b in zip(starts, places, strict=True)]
+@dataclass(frozen=True)
+class Contexts(Sequence[NDArray[np.int64]]):
+    """What some users had before some moment: pieces of a row of events, seen as items' arrays."""
+
+    data: Interactions
+    starts: NDArray[np.int64]
+    stops: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return Contexts(self.data, self.starts[index], self.stops[index])
+        return self.data.items[self.starts[index] : self.stops[index]]
+
+    def latest(self, longest: int | None) -> Contexts:
+        """Return the same without all but the last ``longest`` events of each."""
+        if longest is None:
+            return self
+        return Contexts(self.data, np.maximum(self.starts, self.stops - longest), self.stops)
+
+
+def contexts(data: Interactions, places: NDArray[np.int64]) -> Contexts:
+    """Return what stands before each place, the user's own."""
+    return Contexts(data, data.offsets[user_of(data, places)], places)
 
 
 def training_counts(data: Interactions, parts: Parts) -> NDArray[np.int64]:

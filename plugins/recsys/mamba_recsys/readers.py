@@ -98,10 +98,10 @@ def seconds(column: pd.Series, where: object) -> NDArray[np.float64]:
         return ((column - epoch) / pd.Timedelta(seconds=1)).to_numpy(dtype=np.float64)
     if not pd.api.types.is_numeric_dtype(column):
         try:
-            return seconds(pd.to_datetime(column), where)
+            return seconds(pd.to_datetime(column, format="ISO8601"), where)
         except (ValueError, TypeError) as error:
             raise InteractionError(
-                f"{where}: the times are neither numbers nor dates ({error})"
+                f"{where}: the times are neither numbers nor ISO dates ({error})"
             ) from error
     return column.to_numpy(dtype=np.float64)
 

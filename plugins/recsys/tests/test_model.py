@@ -118,7 +118,7 @@ def test_windows_forget_what_is_older(preset):
         tail = histories([6]) | {"items": batch["items"][9:], "times": batch["times"][9:]}
         expected = model(**tail)["hidden"][-1]
     torch.testing.assert_close(state.tensors["hidden"][0], expected, rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match="15 events for network.max_length = 6"):
+    with pytest.raises(ValueError, match=r"15 events for network\.max_length = 6"):
         model(**batch)
 
 
@@ -172,7 +172,7 @@ def test_cosines_over_a_temperature():
 def test_bad_input_is_named():
     model = build("tiny")
     batch = histories([4])
-    with pytest.raises(ValueError, match="items run from .* knows 0 .. 59"):
+    with pytest.raises(ValueError, match=r"items run from .* knows 0 \.\. 59"):
         model(**{**batch, "items": torch.tensor([1, 2, 60, 3])})
     with pytest.raises(ValueError, match="tokens = cu_seqlens"):
         model(**{**batch, "cu_seqlens": edges(torch.tensor([3]))})

@@ -32,6 +32,9 @@ class NextItemModel(nn.Module, SavePretrained):
     :raises ConfigError: for a mixer that reads later events.
     """
 
+    item_codes: Tensor
+    item_numbers: Tensor
+
     def __init__(self, config: NextItemConfig) -> None:
         super().__init__()
         self.config = config
