@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mamba_registry import TaskSpec, hookimpl
+from mamba_registry import CommandSpec, TaskSpec, hookimpl
 
 __mamba_api__ = (1, 0)
 
@@ -52,4 +52,16 @@ def mamba_tasks() -> Iterable[TaskSpec]:
             card="mamba_recsys:cards/rec-next.md",
             causal=True,
         ),
+    ]
+
+
+@hookimpl
+def mamba_commands() -> Iterable[CommandSpec]:
+    """Offer ``mamba-core serve``."""
+    return [
+        CommandSpec(
+            name="serve",
+            run="mamba_recsys.service.command:run",
+            help="Serve a fitted recommender over HTTP.",
+        )
     ]

@@ -90,7 +90,7 @@ def test_users_nobody_has_seen(rec):
 
 
 def test_bad_requests_are_named(rec):
-    with pytest.raises(UnknownUserError, match="user 999 .*recommend_from_items"):
+    with pytest.raises(UnknownUserError, match=r"user 999 .*recommend_from_items"):
         rec.recommend([999])
     with pytest.raises(UnknownUserError, match=r"user '3' \(str\)"):
         rec.recommend(["3"])
