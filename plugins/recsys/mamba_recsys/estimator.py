@@ -114,7 +114,9 @@ class Estimator:
         if columns:
             _place_columns(model, columns, _rows_of(item_table, catalogue, self.columns.item))
         parts = self._parts(data)
-        split = TrainSplit(data, parts, self.data_config, seed=self.seed)
+        split = TrainSplit(
+            data, parts, self.data_config.objective, self.data_config.max_length, seed=self.seed
+        )
         longest = self.data_config.max_length
         self.result = fitting.fit(
             model, split, data, parts, self.train_config, max_length=longest, progress=progress

@@ -235,6 +235,8 @@ class NextItemPredict:
     """Items per user."""
     filter_seen: bool = True
     """Leave out what the user had before."""
+    max_length: Annotated[int, Field(ge=2)] | None = 200
+    """Events that are read of each history, as in training; None reads all."""
     user: str = "user_id"
     """Column with the user."""
     item: str = "item_id"

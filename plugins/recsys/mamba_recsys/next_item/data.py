@@ -6,6 +6,7 @@ A sample is a function of (seed, epoch, index) only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +16,13 @@ from torch import Tensor
 
 from mamba_recsys import interactions as I
 from mamba_recsys.interactions import InteractionError, Interactions, Parts
-from mamba_recsys.next_item.config import Binary, NextItemConfig, NextItemData, SampledSoftmax
+from mamba_recsys.next_item.config import (
+    Binary,
+    NextItemConfig,
+    NextItemData,
+    Objective,
+    SampledSoftmax,
+)
 from mamba_recsys.next_item.objective import IGNORE
 from mamba_recsys.ragged import edges
 from mamba_recsys.readers import Columns, read
@@ -57,17 +64,15 @@ class NextItemDataset:
             min_item_events=data.min_item_events,
             min_user_events=data.min_user_events,
         )
-        found = len(self.interactions.catalogue)
-        if found != model.items:
-            raise InteractionError(
-                f"{data.path} has {found} items, the model items = {model.items}: build the model "
-                f"with items={found} (--model.items {found})"
-            )
+        check_items(self.interactions, model, data.path)
         self.parts = split(self.interactions, data)
 
     def train(self, *, seed: int) -> TrainSplit:
         """Return the users to learn from."""
-        return TrainSplit(self.interactions, self.parts, self.data, seed=seed)
+        config = self.data
+        return TrainSplit(
+            self.interactions, self.parts, config.objective, config.max_length, seed=seed
+        )
 
     def val(self, *, seed: int) -> TargetSplit:
         """Return the targets to choose a model by: the same ones for every ``seed``."""
@@ -78,6 +83,16 @@ class NextItemDataset:
         return TargetSplit(self.interactions, self.parts.test, self.data.max_length)
 
 
+def check_items(data: Interactions, model: NextItemConfig, path: Path) -> None:
+    """Raise unless a model was built for as many items as a file has."""
+    found = len(data.catalogue)
+    if found != model.items:
+        raise InteractionError(
+            f"{path} has {found} items, the model items = {model.items}: build the model with "
+            f"items={found} (--model.items {found})"
+        )
+
+
 def split(data: Interactions, config: NextItemData) -> Parts:
     """Cut interactions as a data config says."""
     if config.split == "leave_one_out":
@@ -85,7 +100,7 @@ def split(data: Interactions, config: NextItemData) -> Parts:
     return I.temporal(data, val_share=config.val_share, test_share=config.test_share)
 
 
-def _events(data: Interactions, rows: slice) -> Sample:
+def events(data: Interactions, rows: slice) -> Sample:
     """What the model reads of some events."""
     return {
         "items": torch.from_numpy(data.items[rows]),
@@ -107,17 +122,25 @@ class TrainSplit:
 
     Histories longer than ``max_length`` are cut at places that change with the epoch.
 
+    :param objective: says which negatives are drawn.
     :param seed: of cuts and negatives.
     """
 
     def __init__(
-        self, data: Interactions, parts: Parts, config: NextItemData, *, seed: int
+        self,
+        data: Interactions,
+        parts: Parts,
+        objective: Objective,
+        max_length: int | None,
+        *,
+        seed: int,
     ) -> None:
-        self.interactions, self.config, self.seed = data, config, seed
+        self.interactions, self.objective = data, objective
+        self.max_length, self.seed = max_length, seed
         starts = data.offsets[:-1]
         some = parts.train_end - starts >= 2
         self.starts, self.ends = starts[some], parts.train_end[some]
-        self._draw = _draw(I.training_counts(data, parts), config)
+        self._draw = _draw(I.training_counts(data, parts), objective)
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -126,12 +149,12 @@ class TrainSplit:
         """See :meth:`Split.sample`; ``targets`` int64 ``(events,)``, and negatives if drawn."""
         rng = np.random.default_rng([self.seed, epoch, index])
         first, last = int(self.starts[index]), int(self.ends[index])
-        sample = _events(self.interactions, slice(first, last - 1))
+        sample = events(self.interactions, slice(first, last - 1))
         sample["targets"] = torch.from_numpy(self.interactions.items[first + 1 : last])
-        sample["lengths"] = torch.from_numpy(_pieces(last - first - 1, self.config.max_length, rng))
+        sample["lengths"] = torch.from_numpy(_pieces(last - first - 1, self.max_length, rng))
         if self._draw is not None:
             shape: tuple[int, ...] = (self._draw.count,)
-            if isinstance(self.config.objective, Binary):
+            if isinstance(self.objective, Binary):
                 shape = (last - first - 1, *shape)
             sample["negatives"] = torch.from_numpy(self._draw.items(rng, shape))
         return sample
@@ -139,7 +162,7 @@ class TrainSplit:
     def collate(self, samples: Sequence[Sample]) -> Sample:
         """See :meth:`Split.collate`."""
         batch = pack(samples)
-        objective = self.config.objective
+        objective = self.objective
         if isinstance(objective, SampledSoftmax) and self._draw is not None:
             p = torch.from_numpy(self._draw.p)
             batch["log_expected"] = (p * len(batch["negatives"])).log()[batch["negatives"]]
@@ -161,8 +184,7 @@ class _Draw:
         return drawn.clip(max=len(self.p) - 1).astype(np.int64)
 
 
-def _draw(counts: NDArray[np.int64], config: NextItemData) -> _Draw | None:
-    objective = config.objective
+def _draw(counts: NDArray[np.int64], objective: Objective) -> _Draw | None:
     if isinstance(objective, SampledSoftmax):
         weights = np.maximum(counts, 1).astype(np.float64) ** objective.power
         return _Draw(weights / weights.sum(), objective.negatives)
@@ -209,7 +231,7 @@ class TargetSplit:
         place, first = int(self.places[index]), int(self.starts[index])
         if self.max_length is not None:
             first = max(first, place - self.max_length)
-        sample = _events(self.interactions, slice(first, place))
+        sample = events(self.interactions, slice(first, place))
         targets = torch.full((place - first,), IGNORE)
         targets[-1] = int(self.interactions.items[place])
         return sample | {"targets": targets, "lengths": torch.tensor([place - first])}

@@ -20,15 +20,16 @@ class RankMeasure(ValueMean):
     """Mean of a measure of the target's rank among all items.
 
     :param measure: one of :data:`~mamba_recsys.ranking.MEASURES`.
+    :param k: length of the list.
     :param filter_seen: leave out the items of the history that the batch holds up to there; a
         target that is among them is a miss.
     """
 
     higher_is_better = True
 
-    def __init__(self, measure: str, *, filter_seen: bool) -> None:
+    def __init__(self, measure: str, k: int, *, filter_seen: bool) -> None:
         super().__init__()
-        self.measure, self.filter_seen = MEASURES[measure], filter_seen
+        self.measure, self.k, self.filter_seen = MEASURES[measure], k, filter_seen
 
     def values(self, outputs: Values, batch: Values) -> Tensor:
         """The measure of every position with a target."""
@@ -42,7 +43,7 @@ class RankMeasure(ValueMean):
         if self.filter_seen:
             seen = _seen(at, batch)
             scores[seen] = -torch.inf
-        return self.measure(ranks(scores, batch["targets"][at]), K)
+        return self.measure(ranks(scores, batch["targets"][at]), self.k)
 
 
 def _seen(at: Tensor, batch: Values) -> tuple[Tensor, Tensor]:
@@ -59,6 +60,6 @@ def _seen(at: Tensor, batch: Values) -> tuple[Tensor, Tensor]:
 
 def metrics() -> dict[str, torchmetrics.Metric]:
     """Return the metrics by name; the first is the score. ``_new`` leaves out what was seen."""
-    plain = {name: RankMeasure(name, filter_seen=False) for name in ("ndcg", "hr", "mrr")}
-    new = {f"{name}_new": RankMeasure(name, filter_seen=True) for name in ("ndcg", "hr", "mrr")}
+    plain = {name: RankMeasure(name, K, filter_seen=False) for name in ("ndcg", "hr", "mrr")}
+    new = {f"{name}_new": RankMeasure(name, K, filter_seen=True) for name in ("ndcg", "hr", "mrr")}
     return {**plain, **new}
