@@ -45,6 +45,7 @@ def mamba_tasks() -> Iterable[TaskSpec]:
                 "mamba4rec",
                 "mamba4rec_published",
                 "mamba2_packed",
+                "tim4rec",
                 "sasrec",
                 "gru4rec",
                 "hstu",

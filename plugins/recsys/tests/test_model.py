@@ -12,7 +12,7 @@ from mamba_core.registry import ConfigError
 from mamba_core.testing import parametrize_task_checks
 from mamba_recsys.ragged import edges
 
-NETWORKS = ("tiny", "mamba2_packed", "sasrec", "gru4rec", "hstu")
+NETWORKS = ("tiny", "mamba2_packed", "tim4rec", "sasrec", "gru4rec", "hstu")
 
 
 @parametrize_task_checks("rec-next")
@@ -93,9 +93,13 @@ def test_states_are_the_same_however_histories_are_cut(preset, cuts, seed):
         torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
+@pytest.mark.parametrize("registers", [0, 2])
 @pytest.mark.parametrize("preset", NETWORKS)
-def test_reading_says_what_forward_says(preset):
-    model = build(preset)
+def test_reading_says_what_forward_says(preset, registers):
+    model = build(preset, registers=registers)
+    for name, parameter in model.named_parameters():
+        if name.endswith("slope"):
+            torch.nn.init.constant_(parameter, 0.3)  # so that times count
     batch = histories([5, 1, 17])
     state = model.read(**batch, state=model.init_state(3))
     with torch.no_grad():
@@ -122,7 +126,7 @@ def test_windows_forget_what_is_older(preset):
         model(**batch)
 
 
-def test_ten_thousand_steps_do_not_drift():
+def test_many_steps_do_not_drift():
     model = build("tiny")
     batch = histories([2000])
     whole = model.read(**batch, state=model.init_state(1))
@@ -143,7 +147,7 @@ def test_published_parameter_count():
 def test_time_scales_are_kept_unless_asked_for():
     kept = registry.build("rec-next", preset="mamba4rec").network.mamba_layers[0].mamba
     lost = registry.build("rec-next", preset="mamba4rec_published").network.mamba_layers[0].mamba
-    steps = torch.nn.functional.softplus(kept.dt_proj.bias)
+    steps = torch.nn.functional.softplus(kept.dt_proj.bias.detach())
     assert float(steps.min()) >= 1e-4
     assert float(steps.max()) <= 0.11
     assert not lost.dt_proj.bias.any()
@@ -152,6 +156,29 @@ def test_time_scales_are_kept_unless_asked_for():
 def test_state_of_the_published_size_is_small():
     model = registry.build("rec-next", preset="mamba4rec", items=10)
     assert model.init_state(1).nbytes <= 18 * 1024
+
+
+def test_pauses_count_once_learnt():
+    model = build("tim4rec")
+    batch = histories([12])
+    late = {**batch, "times": batch["times"] * 50}
+    with torch.no_grad():
+        assert torch.equal(model(**batch)["hidden"], model(**late)["hidden"])  # at the start
+        for layer in model.network.layers:
+            layer.slope.fill_(0.3)
+        one, other = model(**batch)["hidden"], model(**late)["hidden"]
+    assert torch.equal(one[0], other[0])
+    assert not torch.allclose(one[3:], other[3:], atol=1e-3)
+    with pytest.raises(ConfigError, match="'mamba2' only"):
+        build("tim4rec", mixer="mamba1")
+
+
+def test_steps_are_scaled_exactly():
+    layer = build("tim4rec").double().network.layers[0]
+    dt, factor = torch.randn(1, 9, 2).double(), torch.rand(1, 9, 2).double() + 0.5
+    raw = layer._timed(dt, factor) + layer.mixer.dt_bias
+    expected = torch.nn.functional.softplus(dt + layer.mixer.dt_bias) * factor
+    torch.testing.assert_close(torch.nn.functional.softplus(raw), expected)
 
 
 def test_registers_speak_before_the_first_event():

@@ -45,6 +45,19 @@ class Stack:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class TiM4Rec:
+    """Mamba-2 whose steps follow the time between events (after Fan et al., 2409.16182)."""
+
+    kind: Literal["tim4rec"] = "tim4rec"
+    layers: Count = 2
+    """Mixers, each with an MLP behind it."""
+    unit: Annotated[float, Field(gt=0)] = 3600.0
+    """Seconds below which pauses count as short."""
+    dropout: Share = 0.2
+    """After the embedding, the mixers and the MLPs."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class SASRec:
     """Causal attention with learned positions (Kang and McAuley, 1808.09781)."""
 
@@ -88,7 +101,7 @@ class HSTU:
 
 
 Network = Annotated[
-    Mamba4Rec | Stack | SASRec | GRU4Rec | HSTU,
+    Mamba4Rec | Stack | TiM4Rec | SASRec | GRU4Rec | HSTU,
     Field(discriminator="kind"),
 ]
 """One of the networks, told apart by ``kind``."""
@@ -113,7 +126,7 @@ class NextItemConfig:
     d_model: Count = 64
     """Width of an item's vector."""
     mixer: MixerChoice = MixerChoice("mamba1", d_state=32)
-    """A registered causal mixer and its fields, for ``mamba4rec`` and ``stack``."""
+    """A registered causal mixer and its fields, for ``mamba4rec``, ``stack`` and ``tim4rec``."""
     network: Network = Mamba4Rec()
     """Which network, and its sizes."""
     registers: Size = 0

@@ -156,8 +156,8 @@ class NextItemModel(nn.Module, SavePretrained):
         hidden = like.new_zeros(1, like.shape[1])
         if self.registers is not None:
             cu = edges(torch.tensor([len(self.registers)], device=like.device))
-            # a register has no time: the first event's clock starts at 0
-            still = torch.zeros(len(self.registers), dtype=torch.float64, device=like.device)
+            # a register has no time: no pause is counted from it
+            still = like.new_full((len(self.registers),), torch.inf, dtype=torch.float64)
             with torch.no_grad():
                 hidden, state = self.network.read(self.registers, still, cu, state)
             hidden = self._user(hidden)
@@ -208,6 +208,8 @@ def _network(config: NextItemConfig) -> SequenceNetwork:
         return N.Mamba4RecNetwork(d, config.mixer, network)
     if isinstance(network, C.Stack):
         return N.StackNetwork(d, config.mixer, network)
+    if isinstance(network, C.TiM4Rec):
+        return N.TiM4RecNetwork(d, config.mixer, network)
     if isinstance(network, C.SASRec):
         return N.SASRecNetwork(d, network)
     if isinstance(network, C.GRU4Rec):

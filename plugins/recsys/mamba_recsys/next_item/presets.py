@@ -22,6 +22,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "network": {"kind": "stack", "depth": 2},
         "registers": 2,
     },
+    # after TiM4Rec: the same, its steps stretched by the time between events
+    "tim4rec": {
+        "mixer": {"name": "mamba2", "d_state": 32, "headdim": 32, "chunk_size": 32},
+        "network": {"kind": "tim4rec"},
+    },
     # peers
     "sasrec": {"network": {"kind": "sasrec"}},
     "gru4rec": {"network": {"kind": "gru4rec"}},

@@ -7,6 +7,7 @@ from mamba_recsys.next_item.networks.hstu import HSTUNetwork
 from mamba_recsys.next_item.networks.mamba4rec import Mamba4RecNetwork
 from mamba_recsys.next_item.networks.sasrec import SASRecNetwork
 from mamba_recsys.next_item.networks.stack import StackNetwork
+from mamba_recsys.next_item.networks.tim4rec import TiM4RecNetwork
 
 __all__ = [
     "GRU4RecNetwork",
@@ -14,4 +15,5 @@ __all__ = [
     "Mamba4RecNetwork",
     "SASRecNetwork",
     "StackNetwork",
+    "TiM4RecNetwork",
 ]
