@@ -20,7 +20,7 @@ from mamba_recsys.encoder import ColumnEncoder
 from mamba_recsys.frame import PANDAS, as_pandas, as_rows
 from mamba_recsys.interactions import Duplicates, InteractionError, Interactions, Parts
 from mamba_recsys.next_item.config import NextItemData, NextItemTrain
-from mamba_recsys.next_item.data import TrainSplit
+from mamba_recsys.next_item.data import TrainSplit, check_positions
 from mamba_recsys.next_item.model import NextItemModel
 from mamba_recsys.next_item.scorer import ModelScorer
 from mamba_recsys.readers import Columns, from_table
@@ -114,8 +114,14 @@ class Estimator:
         if columns:
             _place_columns(model, columns, _rows_of(item_table, catalogue, self.columns.item))
         parts = self._parts(data)
+        check_positions(model.config, self.data_config.prefixes)
         split = TrainSplit(
-            data, parts, self.data_config.objective, self.data_config.max_length, seed=self.seed
+            data,
+            parts,
+            self.data_config.objective,
+            self.data_config.max_length,
+            prefixes=self.data_config.prefixes,
+            seed=self.seed,
         )
         longest = self.data_config.max_length
         self.result = fitting.fit(

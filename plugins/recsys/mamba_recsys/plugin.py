@@ -46,6 +46,8 @@ def mamba_tasks() -> Iterable[TaskSpec]:
                 "mamba4rec_published",
                 "mamba2_packed",
                 "tim4rec",
+                "sigma",
+                "echomamba",
                 "sasrec",
                 "gru4rec",
                 "hstu",

@@ -100,8 +100,45 @@ class HSTU:
     """After the embedding and on each block's output."""
 
 
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SIGMA:
+    """One mixer forward and on a partly flipped history, and a GRU (after Liu et al., 2408.11451).
+
+    Needs ``data.prefixes``: what it says means something behind the last event only.
+    """
+
+    kind: Literal["sigma"] = "sigma"
+    layers: Count = 1
+    """How often the three are mixed."""
+    keep: Count = 5
+    """Last events that are not flipped."""
+    max_length: Count = 50
+    """Longest window; older events are forgotten."""
+    dropout: Share = 0.2
+    """After the embedding and in every layer."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class EchoMamba:
+    """A filter over frequencies and a mixer in each direction (after Wang et al., 2406.02638).
+
+    Needs ``data.prefixes``: what it says means something behind the last event only.
+    """
+
+    kind: Literal["echomamba"] = "echomamba"
+    layers: Annotated[int, Field(ge=2)] = 2
+    """How often filter, mixers and gate follow each other. In a single layer the way back would be
+    for nothing: at the last event, which is scored, it has read that event only."""
+    frequencies: Annotated[int, Field(ge=2)] = 26
+    """Frequencies at which the filter is learnt; between them it is a line."""
+    max_length: Count = 50
+    """Longest window; older events are forgotten."""
+    dropout: Share = 0.2
+    """After the embedding and in every layer."""
+
+
 Network = Annotated[
-    Mamba4Rec | Stack | TiM4Rec | SASRec | GRU4Rec | HSTU,
+    Mamba4Rec | Stack | TiM4Rec | SASRec | GRU4Rec | HSTU | SIGMA | EchoMamba,
     Field(discriminator="kind"),
 ]
 """One of the networks, told apart by ``kind``."""
@@ -126,7 +163,7 @@ class NextItemConfig:
     d_model: Count = 64
     """Width of an item's vector."""
     mixer: MixerChoice = MixerChoice("mamba1", d_state=32)
-    """A registered causal mixer and its fields, for ``mamba4rec``, ``stack`` and ``tim4rec``."""
+    """A registered causal mixer and its fields; not used by ``sasrec``, ``gru4rec`` and ``hstu``."""
     network: Network = Mamba4Rec()
     """Which network, and its sizes."""
     registers: Size = 0
@@ -217,6 +254,9 @@ class NextItemData:
     max_length: Annotated[int, Field(ge=2)] | None = 200
     """Events a model reads: longer histories are cut into pieces to train on, at other places in
     every epoch, and only the last events are read to predict. None reads all."""
+    prefixes: Count | None = None
+    """Train on so many prefixes of each history per epoch, drawn at random, with one target each;
+    None trains on all positions at once, which causal networks allow."""
     objective: Objective = FullSoftmax()
     """What is minimised."""
 

@@ -14,10 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mamba_core.registry import ConfigError
 from mamba_recsys import interactions as I
 from mamba_recsys.interactions import InteractionError, Interactions, Parts
 from mamba_recsys.next_item.config import (
+    SIGMA,
     Binary,
+    EchoMamba,
     NextItemConfig,
     NextItemData,
     Objective,
@@ -65,13 +68,19 @@ class NextItemDataset:
             min_user_events=data.min_user_events,
         )
         check_items(self.interactions, model, data.path)
+        check_positions(model, data.prefixes)
         self.parts = split(self.interactions, data)
 
     def train(self, *, seed: int) -> TrainSplit:
         """Return the users to learn from."""
         config = self.data
         return TrainSplit(
-            self.interactions, self.parts, config.objective, config.max_length, seed=seed
+            self.interactions,
+            self.parts,
+            config.objective,
+            config.max_length,
+            prefixes=config.prefixes,
+            seed=seed,
         )
 
     def val(self, *, seed: int) -> TargetSplit:
@@ -93,6 +102,15 @@ def check_items(data: Interactions, model: NextItemConfig, path: Path) -> None:
         )
 
 
+def check_positions(model: NextItemConfig, prefixes: int | None) -> None:
+    """Raise for a network that reads backwards and would be trained on all positions."""
+    if isinstance(model.network, SIGMA | EchoMamba) and prefixes is None:
+        raise ConfigError(
+            f"network.kind = {model.network.kind!r} reads later events: give data.prefixes, to "
+            "train on prefixes with one target each"
+        )
+
+
 def split(data: Interactions, config: NextItemData) -> Parts:
     """Cut interactions as a data config says."""
     if config.split == "leave_one_out":
@@ -110,6 +128,14 @@ def events(data: Interactions, rows: slice) -> Sample:
     }
 
 
+def one_target(data: Interactions, first: int, place: int) -> Sample:
+    """What stands before a place from ``first`` on, and the event there as the only target."""
+    sample = events(data, slice(first, place))
+    targets = torch.full((place - first,), IGNORE)
+    targets[-1] = int(data.items[place])
+    return sample | {"targets": targets, "lengths": torch.tensor([place - first])}
+
+
 def pack(samples: Sequence[Sample]) -> Sample:
     """Lay samples end to end; ``lengths`` become ``cu_seqlens``."""
     names = [name for name in samples[0] if name != "lengths"]
@@ -123,6 +149,8 @@ class TrainSplit:
     Histories longer than ``max_length`` are cut at places that change with the epoch.
 
     :param objective: says which negatives are drawn.
+    :param prefixes: so many prefixes of each history, drawn at random, with one target each; None
+        takes all positions of the whole.
     :param seed: of cuts and negatives.
     """
 
@@ -133,10 +161,11 @@ class TrainSplit:
         objective: Objective,
         max_length: int | None,
         *,
+        prefixes: int | None = None,
         seed: int,
     ) -> None:
         self.interactions, self.objective = data, objective
-        self.max_length, self.seed = max_length, seed
+        self.max_length, self.prefixes, self.seed = max_length, prefixes, seed
         starts = data.offsets[:-1]
         some = parts.train_end - starts >= 2
         self.starts, self.ends = starts[some], parts.train_end[some]
@@ -149,15 +178,32 @@ class TrainSplit:
         """See :meth:`Split.sample`; ``targets`` int64 ``(events,)``, and negatives if drawn."""
         rng = np.random.default_rng([self.seed, epoch, index])
         first, last = int(self.starts[index]), int(self.ends[index])
-        sample = events(self.interactions, slice(first, last - 1))
-        sample["targets"] = torch.from_numpy(self.interactions.items[first + 1 : last])
-        sample["lengths"] = torch.from_numpy(_pieces(last - first - 1, self.max_length, rng))
+        if self.prefixes is None:
+            sample = self._whole(first, last, rng)
+        else:
+            sample = self._prefixes(first, last, self.prefixes, rng)
         if self._draw is not None:
             shape: tuple[int, ...] = (self._draw.count,)
             if isinstance(self.objective, Binary):
-                shape = (last - first - 1, *shape)
+                shape = (len(sample["items"]), *shape)
             sample["negatives"] = torch.from_numpy(self._draw.items(rng, shape))
         return sample
+
+    def _whole(self, first: int, last: int, rng: np.random.Generator) -> Sample:
+        """All positions; a long history in pieces."""
+        lengths = _pieces(last - first - 1, self.max_length, rng)
+        return events(self.interactions, slice(first, last - 1)) | {
+            "targets": torch.from_numpy(self.interactions.items[first + 1 : last]),
+            "lengths": torch.from_numpy(lengths),
+        }
+
+    def _prefixes(self, first: int, last: int, count: int, rng: np.random.Generator) -> Sample:
+        """Some prefixes, each with its target behind the last event."""
+        parts = []
+        for place in rng.integers(first + 1, last, size=count).tolist():
+            begin = first if self.max_length is None else max(first, place - self.max_length)
+            parts.append(one_target(self.interactions, begin, place))
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def collate(self, samples: Sequence[Sample]) -> Sample:
         """See :meth:`Split.collate`."""
@@ -231,10 +277,7 @@ class TargetSplit:
         place, first = int(self.places[index]), int(self.starts[index])
         if self.max_length is not None:
             first = max(first, place - self.max_length)
-        sample = events(self.interactions, slice(first, place))
-        targets = torch.full((place - first,), IGNORE)
-        targets[-1] = int(self.interactions.items[place])
-        return sample | {"targets": targets, "lengths": torch.tensor([place - first])}
+        return one_target(self.interactions, first, place)
 
     def collate(self, samples: Sequence[Sample]) -> Sample:
         """See :meth:`Split.collate`."""

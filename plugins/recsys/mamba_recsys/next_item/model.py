@@ -214,7 +214,9 @@ def _network(config: NextItemConfig) -> SequenceNetwork:
         return N.SASRecNetwork(d, network)
     if isinstance(network, C.GRU4Rec):
         return N.GRU4RecNetwork(d, network)
-    return N.HSTUNetwork(d, network)
+    if isinstance(network, C.HSTU):
+        return N.HSTUNetwork(d, network)
+    return N.TwoPathNetwork(d, config.mixer, network)
 
 
 def _refuse_reading_ahead(network: nn.Module, config: NextItemConfig) -> None:

@@ -27,6 +27,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "mixer": {"name": "mamba2", "d_state": 32, "headdim": 32, "chunk_size": 32},
         "network": {"kind": "tim4rec"},
     },
+    # after SIGMA and EchoMamba4Rec, which also read backwards: they need data.prefixes
+    "sigma": {"mixer": _MAMBA, "network": {"kind": "sigma"}},
+    "echomamba": {"mixer": _MAMBA, "network": {"kind": "echomamba"}},
     # peers
     "sasrec": {"network": {"kind": "sasrec"}},
     "gru4rec": {"network": {"kind": "gru4rec"}},

@@ -1,4 +1,4 @@
-"""The networks of ``rec-next``; all are causal, and each continues a state by new events."""
+"""The networks of ``rec-next``; each continues a state by new events."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from mamba_recsys.next_item.networks.mamba4rec import Mamba4RecNetwork
 from mamba_recsys.next_item.networks.sasrec import SASRecNetwork
 from mamba_recsys.next_item.networks.stack import StackNetwork
 from mamba_recsys.next_item.networks.tim4rec import TiM4RecNetwork
+from mamba_recsys.next_item.networks.two_path import TwoPathNetwork
 
 __all__ = [
     "GRU4RecNetwork",
@@ -16,4 +17,5 @@ __all__ = [
     "SASRecNetwork",
     "StackNetwork",
     "TiM4RecNetwork",
+    "TwoPathNetwork",
 ]

@@ -12,7 +12,11 @@ from mamba_recsys.ragged import edges, last, pad, places
 
 
 class SequenceNetwork(nn.Module, ABC):
-    """A causal map of packed histories; what it says after an event depends on no later one."""
+    """A map of packed histories; a causal one says nothing that depends on a later event."""
+
+    all_positions: bool = True
+    """True when :meth:`forward` means something at every event, so that all are trained at once;
+    False when only behind the last one, which then is trained on prefixes."""
 
     @abstractmethod
     def forward(self, x: Tensor, times: Tensor, cu_seqlens: Tensor) -> Tensor:
@@ -49,23 +53,13 @@ class WindowNetwork(SequenceNetwork):
     max_length: int
     d_model: int
 
-    @abstractmethod
-    def encode(self, rows: Tensor, times: Tensor) -> Tensor:
-        """``(histories, longest, d_model)``, zeros behind -> the same; ``times`` without d."""
-
-    def forward(self, x: Tensor, times: Tensor, cu_seqlens: Tensor) -> Tensor:
-        """See :meth:`SequenceNetwork.forward`.
-
-        :raises ValueError: for a history longer than ``max_length``.
-        """
+    def _check(self, cu_seqlens: Tensor) -> None:
         longest = int(cu_seqlens.diff().max())
         if longest > self.max_length:
             raise ValueError(
                 f"a history of {longest} events for network.max_length = {self.max_length}: cut "
                 "it (data.max_length), or build the network longer"
             )
-        y = self.encode(pad(x, cu_seqlens), pad(times, cu_seqlens))
-        return y[places(cu_seqlens, x.shape[0])]
 
     def init_state(self, users: int) -> MixerState:
         """An empty window; ``length`` counts its events."""
@@ -99,9 +93,27 @@ class WindowNetwork(SequenceNetwork):
         keep = step >= (lengths - self.max_length)[sequence]
         tokens, moments = tokens[keep], moments[keep]
         kept = edges(lengths.clamp(max=self.max_length))
-        y = self.forward(tokens, moments, kept) if len(tokens) else tokens
+        some = edges(kept.diff()[kept.diff() > 0])  # empty windows are no sequences
+        y = self.forward(tokens, moments, some) if len(tokens) else tokens
         after = self.init_state(len(lengths)).tensors
         rows = places(kept, len(tokens))
         after["window"][rows], after["times"][rows] = tokens, moments
         state = MixerState({**after, "length": kept.diff().long()})
         return (last(y, kept)[0] if len(tokens) else x.new_zeros(len(lengths), self.d_model)), state
+
+
+class PaddedNetwork(WindowNetwork):
+    """A window network that works on padded rows; causal, so that padding is never read."""
+
+    @abstractmethod
+    def encode(self, rows: Tensor, times: Tensor) -> Tensor:
+        """``(histories, longest, d_model)``, zeros behind -> the same; ``times`` without d."""
+
+    def forward(self, x: Tensor, times: Tensor, cu_seqlens: Tensor) -> Tensor:
+        """See :meth:`SequenceNetwork.forward`.
+
+        :raises ValueError: for a history longer than ``max_length``.
+        """
+        self._check(cu_seqlens)
+        y = self.encode(pad(x, cu_seqlens), pad(times, cu_seqlens))
+        return y[places(cu_seqlens, x.shape[0])]

@@ -11,6 +11,22 @@ from mamba_recsys.next_item.networks.base import SequenceNetwork
 from mamba_recsys.ragged import edges, last, pad, unpad
 
 
+def run_gru(gru: nn.GRU, x: Tensor, cu_seqlens: Tensor, h: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Run a unit over packed histories, none of them empty.
+
+    :param x: ``(tokens, features)``.
+    :param h: ``(layers, histories, hidden)`` to begin with, or None for zeros.
+    :returns: outputs ``(tokens, hidden)``, and the last states.
+    """
+    lengths = cu_seqlens.diff().long().cpu()
+    rows = rnn.pack_padded_sequence(
+        pad(x, cu_seqlens), lengths, batch_first=True, enforce_sorted=False
+    )
+    packed, h = gru(rows, h)
+    y, _ = rnn.pad_packed_sequence(packed, batch_first=True)
+    return unpad(y, cu_seqlens), h
+
+
 class GRU4RecNetwork(SequenceNetwork):
     """Gated recurrent units, then a map back to the items' width."""
 
@@ -29,13 +45,8 @@ class GRU4RecNetwork(SequenceNetwork):
 
     def _run(self, x: Tensor, cu_seqlens: Tensor, h: Tensor | None) -> tuple[Tensor, Tensor]:
         """All outputs ``(tokens, d_model)`` and the last states ``(layers, histories, hidden)``."""
-        lengths = cu_seqlens.diff().long().cpu()
-        rows = rnn.pack_padded_sequence(
-            pad(self.dropout(x), cu_seqlens), lengths, batch_first=True, enforce_sorted=False
-        )
-        packed, h = self.gru(rows, h)
-        y, _ = rnn.pad_packed_sequence(packed, batch_first=True)
-        return self.out_proj(unpad(y, cu_seqlens)), h
+        y, h = run_gru(self.gru, self.dropout(x), cu_seqlens, h)
+        return self.out_proj(y), h
 
     def init_state(self, users: int) -> MixerState:
         """Zeros, ``(users, layers, d_hidden)``."""

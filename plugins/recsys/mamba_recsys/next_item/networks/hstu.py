@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mamba_recsys.next_item import config as C
-from mamba_recsys.next_item.networks.base import WindowNetwork
+from mamba_recsys.next_item.networks.base import PaddedNetwork
 
 _EPS = 1e-6
 _STD = 0.02
@@ -43,7 +43,7 @@ class HSTUBlock(nn.Module):
         return x + self.out_proj(self.dropout(self.out_norm(y) * u))
 
 
-class HSTUNetwork(WindowNetwork):
+class HSTUNetwork(PaddedNetwork):
     """Learned positions and blocks."""
 
     def __init__(self, d_model: int, config: C.HSTU) -> None:
@@ -58,7 +58,7 @@ class HSTUNetwork(WindowNetwork):
         nn.init.normal_(self.positions.weight, std=_STD)
 
     def encode(self, rows: Tensor, times: Tensor) -> Tensor:
-        """See :meth:`WindowNetwork.encode`."""
+        """See :meth:`PaddedNetwork.encode`."""
         x = self.dropout(rows + self.positions.weight[: rows.shape[1]])
         for block in self.blocks:
             x = block(x)

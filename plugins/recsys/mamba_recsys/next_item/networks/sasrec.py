@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mamba_recsys.next_item import config as C
-from mamba_recsys.next_item.networks.base import WindowNetwork
+from mamba_recsys.next_item.networks.base import PaddedNetwork
 
 _EPS = 1e-8
 _STD = 0.02
@@ -40,7 +40,7 @@ class SASRecBlock(nn.Module):
         return x + self.dropout(self.fc2(hidden))
 
 
-class SASRecNetwork(WindowNetwork):
+class SASRecNetwork(PaddedNetwork):
     """Learned positions, counted from the beginning of the window, and blocks."""
 
     def __init__(self, d_model: int, config: C.SASRec) -> None:
@@ -63,7 +63,7 @@ class SASRecNetwork(WindowNetwork):
                 nn.init.zeros_(module.bias)
 
     def encode(self, rows: Tensor, times: Tensor) -> Tensor:
-        """See :meth:`WindowNetwork.encode`."""
+        """See :meth:`PaddedNetwork.encode`."""
         x = self.dropout(rows + self.positions.weight[: rows.shape[1]])
         for block in self.blocks:
             x = block(x)
