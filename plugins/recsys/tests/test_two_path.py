@@ -150,4 +150,5 @@ def test_they_learn(kind):
         values.append(float(value.detach()))
     assert np.mean(values[-4:]) < values[0] - 0.4
     unreached = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
-    assert not unreached
+    # the last way back begins at the event that is scored: nothing has decayed there
+    assert unreached == (["network.layers.1.back.A_log"] if kind == "echomamba" else [])

@@ -163,7 +163,7 @@ class NextItemConfig:
     d_model: Count = 64
     """Width of an item's vector."""
     mixer: MixerChoice = MixerChoice("mamba1", d_state=32)
-    """A registered causal mixer and its fields; not used by ``sasrec``, ``gru4rec`` and ``hstu``."""
+    """A registered causal mixer and its fields; not used by ``sasrec``, ``gru4rec``, ``hstu``."""
     network: Network = Mamba4Rec()
     """Which network, and its sizes."""
     registers: Size = 0
