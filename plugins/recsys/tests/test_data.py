@@ -11,6 +11,7 @@ import torch
 
 from mamba_core import registry
 from mamba_core.cli import main
+from mamba_core.testing.checks.data import data_module_smoke
 from mamba_core.testing.subject import TaskUnderTest
 from mamba_recsys.interactions import InteractionError, make_interactions
 from mamba_recsys.next_item.config import Binary, NextItemData, SampledSoftmax
@@ -38,6 +39,10 @@ def equal(one, other):
 
 
 # samples
+
+
+def test_conformance_of_the_data(path):
+    data_module_smoke.run(TaskUnderTest("rec-next", data={"path": path}))
 
 
 def test_all_positions_of_a_history_once(path):

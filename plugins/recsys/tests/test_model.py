@@ -109,6 +109,25 @@ def test_reading_says_what_forward_says(preset, registers):
     assert state.tensors["count"].tolist() == [5, 1, 17]
 
 
+def test_columns_are_read_alike_at_once_and_by_event():
+    columns = {"categories": (4,), "numbers": 2}
+    model = build("tiny", item_features=columns, event_features=columns)
+    model.item_codes.copy_(torch.randint(5, (60, 1)))
+    model.item_numbers.copy_(torch.randn(60, 2))
+    batch = histories([5, 4])
+    batch |= {"event_codes": torch.randint(5, (9, 1)), "event_numbers": torch.randn(9, 2)}
+    state = model.read(**batch, state=model.init_state(2))
+    with torch.no_grad():
+        hidden = model(**batch)["hidden"]
+        other = model(**{**batch, "event_codes": (batch["event_codes"] + 1) % 5})["hidden"]
+    torch.testing.assert_close(state.tensors["hidden"], hidden[[4, 8]], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(hidden, other, atol=1e-4)
+    with pytest.raises(ValueError, match="give event_codes"):
+        model(**histories([5, 4]))
+    with pytest.raises(ValueError, match="2 categorical and 2 numeric columns"):
+        model(**{**batch, "event_codes": torch.zeros(9, 2, dtype=torch.int64)})
+
+
 @pytest.mark.parametrize("preset", ["sasrec", "hstu"])
 def test_windows_forget_what_is_older(preset):
     kind = {"network": {"kind": preset, "max_length": 6}}

@@ -77,10 +77,15 @@ class NextItemModel(nn.Module, SavePretrained):
         t = self.config.temperature
         return hidden if t is None else F.normalize(hidden, dim=-1) / t
 
-    def _embed(
-        self, vectors: Tensor, items: Tensor, codes: Tensor | None, numbers: Tensor | None
-    ) -> Tensor:
-        x = F.embedding(items, vectors)
+    def _of_items(self, items: Tensor) -> Tensor:
+        """Vectors of some items only, however large the catalogue, ``(tokens, d_model)``."""
+        own = self.item_embedding(items)
+        if self.item_features is None:
+            return own
+        return own + self.item_features(self.item_codes[items], self.item_numbers[items])
+
+    def _with_columns(self, x: Tensor, codes: Tensor | None, numbers: Tensor | None) -> Tensor:
+        """Add what the columns of the events say."""
         if self.event_features is None:
             return x
         if codes is None or numbers is None:
@@ -108,7 +113,7 @@ class NextItemModel(nn.Module, SavePretrained):
         """
         self._check(items, times, cu_seqlens)
         vectors = self._vectors()
-        x = self._embed(vectors, items, event_codes, event_numbers)
+        x = self._with_columns(F.embedding(items, vectors), event_codes, event_numbers)
         if self.registers is None:
             hidden = self.network(x, times, cu_seqlens)
         else:
@@ -187,7 +192,7 @@ class NextItemModel(nn.Module, SavePretrained):
         new = cu_seqlens.diff().long()
         if not len(items):
             return state
-        x = self._embed(self._vectors(), items, event_codes, event_numbers)
+        x = self._with_columns(self._of_items(items), event_codes, event_numbers)
         hidden, after = self.network.read(x, times, cu_seqlens, state.children[0])
         held = state.tensors
         some = (new > 0)[:, None]
