@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 import numpy as np
 import pytest
 import torch
@@ -171,13 +169,15 @@ def test_fitted_users_go_on(users):
         users.take_over()
 
 
-def test_two_processes_see_one_file(rec, tmp_path):
+def test_a_file_belongs_to_one_process(rec, tmp_path):
     one = SQLiteStore(tmp_path / "a.db")
     UserStates(rec, one).apply(log(1, 3))
-    other = sqlite3.connect(tmp_path / "a.db")
-    assert other.execute("SELECT count(*) FROM events").fetchone() == (3,)
-    other.close()
+    with pytest.raises(StoreError, match="locked"):
+        SQLiteStore(tmp_path / "a.db")
     one.close()
+    other = SQLiteStore(tmp_path / "a.db")
+    assert other.counts() == (1, 3)
+    other.close()
 
 
 def test_columns_of_events_are_refused(rec):

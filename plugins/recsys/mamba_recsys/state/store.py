@@ -84,16 +84,20 @@ class SQLiteStore:
     """Events and states in one SQLite file.
 
     A commit is on the disk when it returns (``synchronous = FULL``), so that neither a killed
-    process nor a power cut takes it back. One process writes at a time.
+    process nor a power cut takes it back. The file belongs to one process while it is open: a
+    second one that moved the same states on would lose events.
 
     :param path: made when it is not there; ``:memory:`` keeps nothing.
-    :raises StoreError: for a file that is no such store.
+    :raises StoreError: for a file that is no such store, or is open elsewhere.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = str(path)
         with self._errors():
-            self._db = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
+            self._db = sqlite3.connect(
+                self.path, check_same_thread=False, isolation_level=None, timeout=1
+            )
+            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(_TABLES)
