@@ -111,7 +111,13 @@ def evaluate(
         taken from the whole.
     :param k: length of the lists that coverage is counted on.
     :param progress: called with ``("evaluating", users done, in all)``.
+    :raises ValueError: without any example.
     """
+    if not len(places):
+        raise ValueError(
+            "there is no target to rank: no user has enough events, or events on both sides of the "
+            "split's moment"
+        )
     items = len(data.catalogue)
     whole = contexts(data, places)
     found: dict[str, list[Tensor]] = {"plain": [], "unseen": []}

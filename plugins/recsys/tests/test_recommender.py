@@ -12,6 +12,7 @@ import torch
 from mamba_core.registry import WeightsError
 from mamba_recsys import InteractionError, Recommender
 from mamba_recsys.catalogue import UnknownItemError
+from mamba_recsys.evaluation import evaluate
 from mamba_recsys.recommender import UnknownUserError
 from mamba_recsys.state.user_state import OutOfOrderError, StaleStateError, StateError, UserState
 from mamba_recsys.synthetic import Synthetic
@@ -57,6 +58,29 @@ def test_the_chain_is_learnt(rec):
     assert table["tiny", False] > 1.5 * table["popularity", False]
     assert "window-markov" in str(report)
     assert len(rec.evaluate(filter_seen=True).table) == 4
+
+
+def test_a_split_in_time():
+    frame = Synthetic(users=80, spread=10).events()
+    rec = fitted(frame, hold_out="temporal", train={**QUICK, "max_epochs": 6})
+    parts, data = rec.fitted.parts, rec.fitted.data
+    first = data.times[parts.test].min()
+    trained = np.arange(len(data.items)) < np.repeat(parts.train_end, np.diff(data.offsets))
+    assert data.times[trained].max() < first
+    report = rec.evaluate("temporal", ks=(5,))
+    assert report.by_length["users"].sum() == len(parts.test)
+    with pytest.raises(ValueError, match="split = 'leave-one-out' were trained on"):
+        rec.evaluate("leave-one-out")
+    with pytest.raises(ValueError, match="no target to rank"):
+        evaluate(rec.fitted.scorer, data, parts.test[:0])
+
+
+def test_training_on_everything(events):
+    rec = fitted(events, hold_out=None, train={"max_steps": 2})
+    assert rec.fitted.parts.train_end.tolist() == rec.fitted.data.offsets[1:].tolist()
+    assert rec.result.ndcg is None
+    with pytest.raises(ValueError, match="fitted with hold_out = None"):
+        rec.evaluate()
 
 
 def test_allow_and_deny(rec):
