@@ -205,3 +205,15 @@ def test_killed_under_load_loses_no_acknowledged_event(rec, tmp_path):
             state.mixer.tensors["hidden"], again.mixer.tensors["hidden"], rtol=1e-5, atol=1e-5
         )
     users.store.close()
+
+
+def test_what_cannot_be_served_is_named(rec, tmp_path):
+    from mamba_core.registry import ConfigError, WeightsError
+    from mamba_recsys.service.server import serve
+
+    options = {"take_over": False, "host": "127.0.0.1", "port": 0}
+    with pytest.raises(ConfigError, match="'ts-forecast' cannot be served; rec-next"):
+        serve("ts-forecast", tmp_path, tmp_path / "a.db", **options)
+    with pytest.raises(WeightsError, match="no saved recommender"):
+        serve("rec-next", tmp_path, tmp_path / "a.db", **options)
+    assert not (tmp_path / "a.db").exists()

@@ -243,7 +243,7 @@ def power(objective: Binary, items: int) -> float:
     """Return gBCE's exponent of the target's probability, 1 for plain binary cross-entropy.
 
     ``alpha (t (1 - 1/alpha) + 1/alpha)`` with the sampling rate ``alpha`` and calibration t
-    (2308.07192, equation 13).
+    (2308.07192).
     """
     rate = objective.negatives / max(items - 1, 1)
     t = objective.calibration
