@@ -13,6 +13,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -127,26 +128,60 @@ def many_users(preset: str, users: int = 10_000, *, items: int = 3416) -> dict[s
     return {"what": "many users", "preset": preset, "users": users, "s": seconds}
 
 
+def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw what training and serving cost by length of history; needs matplotlib.
+
+    :param rows: what :func:`training` and :func:`serving` returned.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for panel, what, name, unit in (
+        (panels[0], "training", "s_per_10k_events", "s per 10,000 events of training"),
+        (panels[1], "serving", "update_ms", "ms per event served"),
+    ):
+        for preset in dict.fromkeys(row["preset"] for row in rows):
+            own = [r for r in rows if r["what"] == what and r["preset"] == preset]
+            lengths, values = [r["length"] for r in own], [r[name] for r in own]
+            panel.plot(lengths, values, marker="o", label=preset)
+        panel.set(xscale="log", yscale="log", xlabel="length of the history", ylabel=unit)
+        panel.legend()
+    figure.savefig(path)
+
+
 def _seconds(run: Callable[[], Any]) -> float:
     begin = time.process_time()
     run()
     return time.process_time() - begin
 
 
-def main() -> None:
-    """Print a JSON line per measurement."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Print a JSON line per measurement.
+
+    :param words: the command's; None takes them from ``sys.argv``.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=100_000, help="catalogue for serving")
     parser.add_argument("--presets", nargs="+", default=["mamba4rec", "sasrec"])
     parser.add_argument("--lengths", nargs="+", type=int, default=list(LENGTHS))
-    given = parser.parse_args()
+    parser.add_argument("--plot", type=Path, help="picture to draw, .png or .svg")
+    given = parser.parse_args(words)
     torch.set_num_threads(1)
+    rows: list[dict[str, Any]] = []
+
+    def show(row: dict[str, Any]) -> None:
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+
     for preset in given.presets:
         for length in given.lengths:
-            print(json.dumps(training(preset, length)), flush=True)
-            print(json.dumps(serving(preset, length, items=given.items)), flush=True)
+            show(training(preset, length))
+            show(serving(preset, length, items=given.items))
         if preset not in ("sasrec", "hstu"):
-            print(json.dumps(many_users(preset)), flush=True)
+            show(many_users(preset))
+    if given.plot is not None:
+        plot(rows, given.plot)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ UserId = int | str
 ItemId = int | str
 
 
-class StoreError(RuntimeError):
+class StoreError(OSError):
     """The store did not answer; nothing of the request was kept."""
 
 
