@@ -23,6 +23,7 @@ NATIVE = ROOT / "kernels/native"
 TRIALS = {
     "audio": "test_model.py",
     "language": "test_model.py",
+    "recsys": "test_model.py",
     "timeseries": "test_model.py",
     "vision": "test_model.py",
 }

@@ -16,6 +16,7 @@ KNOWN_TASKS = {
     "ts-impute": "mamba-timeseries",
     "ts-anomaly": "mamba-timeseries",
     "rec-next": "mamba-recsys",
+    "rec-session": "mamba-recsys",
     "language-lm": "mamba-language",
 }
 
