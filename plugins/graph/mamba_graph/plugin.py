@@ -1,0 +1,114 @@
+"""What this plugin offers. Imports nothing heavy: heavy parts are named as "module:attribute"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mamba_registry import ScanOrderSpec, TaskSpec, hookimpl
+
+__mamba_api__ = (1, 0)
+
+_GRAPHS = {
+    "x": "float[nodes, features]",
+    "edge_index": "int[2, edges]",
+    "edge_attr": "float[edges, edge_features]",
+    "encoding": "float[nodes, encodings]",
+    "batch": "int[nodes]",
+    "cu_seqlens": "int[graphs_and_one]",
+}
+_PRESETS = (
+    "tiny",
+    "graph_mamba",
+    "graph_mamba_small",
+    "gmn",
+    "gmn_walks",
+    "gred",
+    "gcn",
+    "gcn_tuned",
+    "gin",
+    "gatedgcn",
+    "gps",
+    "polynormer",
+)
+_ORDERS = (
+    ("degree", "simple:Degree", "few edges first, hubs last (Graph-Mamba)"),
+    ("node-shuffle", "simple:Shuffled", "drawn inside each graph"),
+    ("degree-buckets", "simple:Buckets", "drawn buckets, each by degree (Graph-Mamba)"),
+    ("node-rank", "simple:Ranked", "by places worked out ahead"),
+    ("pagerank", "spectral:PageRank", "by PageRank"),
+    ("eigenvector", "spectral:Eigenvector", "by eigenvector centrality"),
+    ("fiedler", "spectral:Fiedler", "by each component's Fiedler vector"),
+    ("k-core", "search:Core", "by core number, the outermost first"),
+    ("bfs", "search:BreadthFirst", "breadth-first from a node of least degree"),
+    ("dfs", "search:DepthFirst", "depth-first from a node of least degree"),
+    ("rcm", "search:CuthillMcKee", "reverse Cuthill-McKee"),
+    ("hops", "search:Hops", "by distance from a hub, the farthest first"),
+    ("communities", "search:Communities", "Louvain communities one after another"),
+)
+_NAMES = tuple(name for name, _, _ in _ORDERS if name != "node-rank")
+
+
+@hookimpl
+def mamba_tasks() -> Iterable[TaskSpec]:
+    """Offer the tasks of this plugin."""
+    return [
+        TaskSpec(
+            id="graph-cls",
+            domain="graph",
+            summary="which class a whole graph is of",
+            config="mamba_graph.graph_level.config:GraphClassifierConfig",
+            builder="mamba_graph.graph_level.model:GraphClassifier",
+            example="mamba_graph.graph_level.model:classifier_example",
+            data="mamba_graph.graph_level.data:GraphsDataset",
+            data_config="mamba_graph.graph_level.config:GraphsData",
+            loss="mamba_graph.graph_level.objective:classifier_loss",
+            metrics="mamba_graph.graph_level.objective:classifier_metrics",
+            metric_names=("accuracy",),
+            predictor="mamba_graph.graph_level.predict:GraphClassPredictor",
+            predict_config="mamba_graph.graph_level.config:GraphsPredict",
+            train_config="mamba_graph.graph_level.config:GraphsTrain",
+            inputs=_GRAPHS,
+            outputs={"logits": "float[graphs, classes]"},
+            presets=_PRESETS,
+            preset_fields="mamba_graph.networks.presets:PRESETS",
+            default_preset="graph_mamba_small",
+            scan_orders=_NAMES,
+            requires=("torch_geometric", "networkx", "scipy", "pandas"),
+            card="mamba_graph:cards/graph-cls.md",
+        ),
+        TaskSpec(
+            id="graph-reg",
+            domain="graph",
+            summary="numbers that belong to a whole graph",
+            config="mamba_graph.graph_level.config:GraphRegressorConfig",
+            builder="mamba_graph.graph_level.model:GraphRegressor",
+            example="mamba_graph.graph_level.model:regressor_example",
+            data="mamba_graph.graph_level.data:GraphsDataset",
+            data_config="mamba_graph.graph_level.config:GraphsData",
+            loss="mamba_graph.graph_level.objective:regressor_loss",
+            metrics="mamba_graph.graph_level.objective:regressor_metrics",
+            metric_names=("rmse", "mae"),
+            predictor="mamba_graph.graph_level.predict:GraphValuePredictor",
+            predict_config="mamba_graph.graph_level.config:GraphsPredict",
+            train_config="mamba_graph.graph_level.config:GraphsTrain",
+            inputs=_GRAPHS,
+            outputs={"values": "float[graphs, targets]"},
+            presets=_PRESETS,
+            preset_fields="mamba_graph.networks.presets:PRESETS",
+            default_preset="graph_mamba_small",
+            scan_orders=_NAMES,
+            requires=("torch_geometric", "networkx", "scipy", "pandas"),
+            card="mamba_graph:cards/graph-reg.md",
+        ),
+    ]
+
+
+@hookimpl
+def mamba_scan_orders() -> Iterable[ScanOrderSpec]:
+    """Offer the orders of nodes."""
+    return [
+        ScanOrderSpec(
+            name=name, dims=None, order=f"mamba_graph.orders.{where}", summary=f"nodes {summary}"
+        )
+        for name, where, summary in _ORDERS
+    ]
