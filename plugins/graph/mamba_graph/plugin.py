@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from mamba_registry import ScanOrderSpec, TaskSpec, hookimpl
 
@@ -46,6 +47,13 @@ _ORDERS = (
     ("communities", "search:Communities", "Louvain communities one after another"),
 )
 _NAMES = tuple(name for name, _, _ in _ORDERS if name != "node-rank")
+_SHARED: dict[str, Any] = {
+    "presets": _PRESETS,
+    "preset_fields": "mamba_graph.networks.presets:PRESETS",
+    "default_preset": "graph_mamba_small",
+    "scan_orders": _NAMES,
+    "requires": ("torch_geometric", "networkx", "scipy", "pandas"),
+}
 
 
 @hookimpl
@@ -69,12 +77,8 @@ def mamba_tasks() -> Iterable[TaskSpec]:
             train_config="mamba_graph.graph_level.config:GraphsTrain",
             inputs=_GRAPHS,
             outputs={"logits": "float[graphs, classes]"},
-            presets=_PRESETS,
-            preset_fields="mamba_graph.networks.presets:PRESETS",
-            default_preset="graph_mamba_small",
-            scan_orders=_NAMES,
-            requires=("torch_geometric", "networkx", "scipy", "pandas"),
             card="mamba_graph:cards/graph-cls.md",
+            **_SHARED,
         ),
         TaskSpec(
             id="graph-reg",
@@ -93,12 +97,48 @@ def mamba_tasks() -> Iterable[TaskSpec]:
             train_config="mamba_graph.graph_level.config:GraphsTrain",
             inputs=_GRAPHS,
             outputs={"values": "float[graphs, targets]"},
-            presets=_PRESETS,
-            preset_fields="mamba_graph.networks.presets:PRESETS",
-            default_preset="graph_mamba_small",
-            scan_orders=_NAMES,
-            requires=("torch_geometric", "networkx", "scipy", "pandas"),
             card="mamba_graph:cards/graph-reg.md",
+            **_SHARED,
+        ),
+        TaskSpec(
+            id="graph-node",
+            domain="graph",
+            summary="which class each node of a graph is of",
+            config="mamba_graph.node_level.config:NodeClassifierConfig",
+            builder="mamba_graph.node_level.model:NodeClassifier",
+            example="mamba_graph.node_level.model:example",
+            data="mamba_graph.node_level.data:NodesDataset",
+            data_config="mamba_graph.node_level.config:NodesData",
+            loss="mamba_graph.node_level.objective:loss",
+            metrics="mamba_graph.node_level.objective:metrics",
+            metric_names=("accuracy", "roc_auc"),
+            predictor="mamba_graph.node_level.predict:NodePredictor",
+            predict_config="mamba_graph.node_level.config:NodesPredict",
+            train_config="mamba_graph.node_level.config:NodesTrain",
+            inputs=_GRAPHS,
+            outputs={"logits": "float[nodes, classes]"},
+            card="mamba_graph:cards/graph-node.md",
+            **_SHARED,
+        ),
+        TaskSpec(
+            id="graph-link",
+            domain="graph",
+            summary="whether two nodes of a graph are joined",
+            config="mamba_graph.link_level.config:LinkConfig",
+            builder="mamba_graph.link_level.model:LinkModel",
+            example="mamba_graph.link_level.model:example",
+            data="mamba_graph.link_level.data:LinksDataset",
+            data_config="mamba_graph.link_level.config:LinksData",
+            loss="mamba_graph.link_level.objective:loss",
+            metrics="mamba_graph.link_level.objective:metrics",
+            metric_names=("roc_auc", "accuracy"),
+            predictor="mamba_graph.link_level.predict:LinkPredictor",
+            predict_config="mamba_graph.link_level.config:LinksPredict",
+            train_config="mamba_graph.link_level.config:LinksTrain",
+            inputs={**_GRAPHS, "pairs": "int[2, pairs]"},
+            outputs={"scores": "float[pairs]"},
+            card="mamba_graph:cards/graph-link.md",
+            **_SHARED,
         ),
     ]
 

@@ -29,6 +29,8 @@ class Collection:
     cache."""
     download: bool = False
     """Fetch it into ``root`` when it is not there."""
+    attributes: bool = True
+    """Of a TU set: numbers of the nodes besides their labels."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -60,22 +60,17 @@ def _attribute(values: list[dict[str, Any]], name: str, what: str) -> torch.Tens
     return torch.stack(rows)
 
 
-def edges_file(nodes: Path) -> Path:
-    """Return the file of the edges that goes with a file of nodes."""
-    return nodes.with_name(f"{nodes.stem}_edges{nodes.suffix}")
-
-
-def read_pair(
-    nodes: Path, edges: Path, graph: str | None, directed: bool
-) -> tuple[list[Any], list[Data]]:
-    """Return the graphs' names and the graphs of two csv files.
+def read_pair(nodes: Path, graph: str | None, directed: bool) -> tuple[list[Any], list[Data]]:
+    """Return the graphs of ``NAME.csv`` and ``NAME_edges.csv``, and their names.
 
     :param graph: column with the graph; a table without it is one graph.
     """
     if not nodes.is_file():
         raise FileNotFoundError(f"{nodes} does not exist")
-    table = pd.read_csv(nodes, nrows=None if graph else 0)
+    edges = nodes.with_name(f"{nodes.stem}_edges{nodes.suffix}")
+    table = pd.read_csv(nodes)
     several = graph is not None and graph in table
     names = list(dict.fromkeys(table[graph])) if several else [nodes.stem]
-    source = Tables(nodes=nodes, edges=edges, directed=directed, graph=graph if several else None)
+    column = graph if several else None
+    source = Tables(nodes=nodes, edges=edges, directed=directed, graph=column)
     return names, read_tables(source)

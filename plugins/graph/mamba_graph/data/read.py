@@ -18,7 +18,7 @@ from mamba_graph.data.config import Collection, Source, Tables
 from mamba_registry.weights import cache_folder
 
 _CLASSES: dict[str, Callable[..., Any]] = {
-    "tu": lambda root, name: datasets.TUDataset(root, name, use_node_attr=True),
+    "tu": datasets.TUDataset,
     "planetoid": datasets.Planetoid,
     "heterophilous": datasets.HeterophilousGraphDataset,
     "moleculenet": datasets.MoleculeNet,
@@ -50,7 +50,8 @@ def read_part(source: Collection, part: str | None) -> list[Data]:
     root = source.root if source.download else _worked_on(source)
     if source.family in _SPLIT:
         return list(_SPLIT[source.family](str(root), source.name, split=part or "train"))
-    return list(_CLASSES[source.family](str(root), source.name))
+    given = {"use_node_attr": source.attributes} if source.family == "tu" else {}
+    return list(_CLASSES[source.family](str(root), source.name, **given))
 
 
 def _worked_on(source: Collection) -> Path:
