@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from graph_cases import random_graph, renumbered
+from torch._dynamo.testing import CompileCounter
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mamba_core import registry
 from mamba_core.testing import parametrize_task_checks
@@ -65,6 +67,18 @@ def test_every_parameter_is_trained(preset, mixed_sizes):
     assert not unreached
 
 
+def test_neighbours_before_nodes(mixed_sizes):
+    network = {"neighbours": 2, "order": "degree", "bidirectional": True, "conv": None}
+    model = build("graph_mamba", network=network)
+    plain = build("graph_mamba", network={**network, "neighbours": 0})
+    plain.load_state_dict(model.state_dict())
+    together = run(model, mixed_sizes)
+    alone = torch.cat([run(model, [graph]) for graph in mixed_sizes])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(together, run(plain, mixed_sizes))
+    assert model.body.passes == 5
+
+
 def test_draws_are_averaged_at_the_output():
     graphs = [random_graph(20, 30, k) for k in range(3)]
     one = build("graph_mamba", draws=1)
@@ -90,6 +104,40 @@ def test_laplacian_signs_are_drawn_in_training_only():
         assert not torch.allclose(model(**batch)["logits"], model(**flipped)["logits"])
         model.train()
         assert not torch.allclose(model(**batch)["logits"], model(**batch)["logits"])
+
+
+def test_nothing_waits_for_the_device():
+    """Fake tensors have no values: whoever asks for one would wait for the device.
+
+    Of the orders worked out by tensors alone; the others say that they are not.
+    """
+    orders = ("degree", "degree(noise=true)", "degree-buckets", "node-shuffle", "pagerank")
+    batch = packed([prepared(random_graph(9, 12, k), build("gcn").config, "g") for k in range(3)])
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        for order in (*orders, "eigenvector"):
+            network = {"order": order, "bidirectional": True, "conv": "gin"}
+            model = build("graph_mamba", encoding=None, draws=1, network=network)
+            inputs = {name: torch.empty_like(value) for name, value in batch.items()}
+            assert model(**inputs)["logits"].shape == (3, 2)
+
+
+def test_compiles_once_for_batches_of_all_sizes():
+    torch._dynamo.reset()
+    network = {"order": "degree", "bidirectional": True, "conv": "gin", "depth": 2}
+    model = build("graph_mamba", encoding=None, draws=1, network=network)
+    counter = CompileCounter()
+    compiled = torch.compile(model, backend=counter, fullgraph=True)
+    for k in range(10):
+        graphs = [random_graph(5 + k, 9 + k, k) for _ in range(2 + k)]
+        batch = packed([prepared(g, model.config, "g") for g in graphs])
+        with torch.no_grad():
+            torch.testing.assert_close(compiled(**batch)["logits"], model(**batch)["logits"])
+    assert counter.frame_count <= 2
+
+
+def test_a_mixer_where_none_is_used_is_refused():
+    with pytest.raises(registry.ConfigError, match="network 'convolutions' does not use mixer"):
+        build("gcn", mixer="mamba2")
 
 
 def test_wrong_fields_are_named():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from itertools import pairwise
 
 import networkx as nx
 import numpy as np
@@ -16,6 +17,7 @@ from torch_geometric.utils import to_networkx
 from mamba_core import registry, scan_orders
 from mamba_graph.orders import AddNodeRank, Graphs, NodeOrder, context_of, edges_of, node_noise
 from mamba_graph.orders.search import Relabelled, core_numbers
+from mamba_graph.orders.walks import neighbours_first, walks
 from mamba_graph.plugin import _NAMES
 
 NAMES = (*_NAMES, "degree(noise=true)", "degree:reverse")
@@ -191,3 +193,33 @@ def test_importing_moves_no_random_numbers():
     importlib.import_module("mamba_graph.nn.graph_mamba_conv")
     order_of("node-shuffle", random_graph(10, 10))
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_walks_follow_edges():
+    data = random_graph(15, 25, 2)
+    graphs = Graphs.of(context(data))
+    found = walks(graphs, 4, 3, draw=1)
+    assert found.shape == (15, 3, 5)
+    joined = {tuple(e) for e in data.edge_index.T.tolist()}
+    stuck = graphs.degree == 0
+    for path in found.flatten(0, 1).tolist():
+        for step in pairwise(path):
+            assert step in joined or (stuck[step[0]] and step[0] == step[1])
+    assert torch.equal(found[:, :, 0], torch.arange(15)[:, None].expand(-1, 3))
+    assert not torch.equal(found, walks(graphs, 4, 3, draw=2))
+
+
+def test_every_neighbour_is_drawn_as_often():
+    star = random_graph(5, 0)
+    star.edge_index = torch.tensor([[0, 0, 0, 0], [1, 2, 3, 4]])
+    found = walks(Graphs.of(context(star)), 1, 4000, draw=0)[0, :, 1]
+    assert found.bincount(minlength=5)[1:].float().std() < 60
+
+
+def test_neighbours_stand_before_their_node():
+    order = torch.tensor([[2, 0, 1], [1, 0, 2]])
+    sampled = torch.tensor([[1, 2], [0, 0], [1, 1]])
+    longer, edges, tokens = neighbours_first(order, torch.tensor([0, 3]), sampled)
+    shown = tokens.flatten()[longer]
+    assert shown.tolist() == [[1, 1, 2, 1, 2, 0, 0, 0, 1], [0, 0, 1, 1, 2, 0, 1, 1, 2]]
+    assert edges.tolist() == [0, 9]

@@ -71,7 +71,7 @@ class GraphBody(nn.Module):
         super().__init__()
         self.config = config
         self.nodes = _encoder(config.categories, config.features, config.d_model)
-        self.network = make_network(config.network, config.d_model, config.mixer)
+        self.network = make_network(config.network, config.d_model, config.scan_mixer)
         self.edges = (
             _encoder(config.edge_categories, config.edge_features, config.d_model)
             if _reads_edges(config.network)

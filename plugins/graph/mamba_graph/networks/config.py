@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from mamba_core.config import STRICT
@@ -31,6 +31,8 @@ class GraphMamba:
     """A registered order of nodes, or an expression of several."""
     bidirectional: bool = False
     """Also backwards; each graph in its own place."""
+    neighbours: Annotated[int, Field(ge=0)] = 0
+    """Drawn neighbours that stand before each node in the sequence."""
     merge: Merge = "mean"
     """How the paths become one."""
     norm: Norm = "batch_norm"
@@ -140,6 +142,8 @@ Network = Annotated[
     GraphMamba | Gmn | Gred | Convolutions | Gps | Polynormer, Field(discriminator="kind")
 ]
 """What stands between encoder and head."""
+SCANS = ("graph_mamba", "gmn")
+"""Networks with a mixer."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -181,8 +185,9 @@ class GraphConfig:
     """The same for edges."""
     d_model: Count = 64
     """Channels of the nodes."""
-    mixer: MixerChoice = MixerChoice("mamba1", d_state=16, expand=1)
-    """A registered mixer and its fields, for the networks that scan."""
+    mixer: MixerChoice | None = None
+    """A registered mixer and its fields, for the networks that scan; None is Graph-Mamba's
+    (mamba1 with d_state 16 and expand 1)."""
     network: Network = GraphMamba()
     """What stands between encoder and head, with its own fields."""
     encoding: Encoding | None = None
@@ -191,3 +196,17 @@ class GraphConfig:
     """Outputs to average, in eval mode, where the order is drawn; seeded and repeatable."""
     dropout: Rate = 0.0
     """On the features and before the head."""
+
+    @model_validator(mode="after")
+    def _mixer_is_used(self) -> GraphConfig:
+        if self.mixer is not None and self.network.kind not in SCANS:
+            raise ValueError(
+                f"network {self.network.kind!r} does not use mixer: leave it out, or choose one of "
+                f"{', '.join(SCANS)}"
+            )
+        return self
+
+    @property
+    def scan_mixer(self) -> MixerChoice:
+        """The mixer of a network that scans."""
+        return self.mixer or MixerChoice("mamba1", d_state=16, expand=1)

@@ -10,30 +10,7 @@ from mamba_core.mixers import MixerChoice, MultiScan
 from mamba_graph.networks.base import GraphNetwork, PackedGraphs, edge_arguments, make_convs
 from mamba_graph.networks.config import Gmn
 from mamba_graph.orders.graphs import Graphs
-from mamba_graph.orders.mixing import fractions, mixed
-
-
-def walks(graphs: Graphs, length: int, count: int, draw: int) -> Tensor:
-    """Return the nodes on random walks from every node, int64 ``(nodes, count, length + 1)``.
-
-    Drawn by a hash of the context's noise, so that they repeat in eval mode and cost no host
-    synchronisation. A walk stays where no edge leads on.
-    """
-    assert graphs.noise is not None
-    source, target = graphs.edge_index
-    target = target[source.argsort(stable=True)]
-    first = graphs.degree.cumsum(0) - graphs.degree
-    at = torch.arange(graphs.nodes, device=source.device)[:, None].expand(-1, count)
-    seed = (graphs.noise.double() * 2**40).long()[:, None] * count
-    seed = seed + torch.arange(count, device=source.device)
-    path = [at]
-    for step in range(length):
-        chance = fractions(mixed(mixed(seed) + 2 * (draw * length + step) + 1))
-        degree = graphs.degree[at]
-        pick = (first[at] + (chance * degree).long()).clamp(max=max(len(target) - 1, 0))
-        at = torch.where(degree > 0, target[pick], at) if len(target) else at
-        path.append(at)
-    return torch.stack(path, dim=-1)
+from mamba_graph.orders.walks import walks
 
 
 def subgraph_means(x: Tensor, visited: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from mamba_core.mixers import MixerChoice
 from mamba_graph.networks.base import GraphNetwork, PackedGraphs, edge_arguments, make_convs
 from mamba_graph.networks.config import GraphMamba
 from mamba_graph.nn.graph_mamba_conv import GraphMambaConv, node_order
+from mamba_graph.orders.graphs import Graphs
+from mamba_graph.orders.walks import neighbours_first, walks
 
 
 class GraphMambaNetwork(GraphNetwork):
@@ -31,11 +33,15 @@ class GraphMambaNetwork(GraphNetwork):
             for conv in make_convs(config.conv, d_model, config.depth)
         )
         self.order = node_order(config.order, config.bidirectional)
-        self.draws = "noise" in self.order.inputs
+        self.draws = "noise" in self.order.inputs or config.neighbours > 0
 
     def forward(self, x: Tensor, edges: Tensor, graphs: PackedGraphs) -> Tensor:
         """See :meth:`GraphNetwork.forward`."""
-        order = scan_orders.paths_of(self.order, graphs.context)
+        order, cu_seqlens = scan_orders.paths_of(self.order, graphs.context), graphs.cu_seqlens
+        tokens = None
+        if self.config.neighbours:
+            sampled = walks(Graphs.of(graphs.context), 1, self.config.neighbours, 0)[..., 1]
+            order, cu_seqlens, tokens = neighbours_first(order, cu_seqlens, sampled)
         for layer in self.layers:
             given = edge_arguments(self.config.conv, edges)
             out = layer(
@@ -43,7 +49,8 @@ class GraphMambaNetwork(GraphNetwork):
                 graphs.edge_index,
                 graphs.batch,
                 order=order,
-                cu_seqlens=graphs.cu_seqlens,
+                cu_seqlens=cu_seqlens,
+                tokens=tokens,
                 **given,
             )
             x, edges = out if isinstance(out, tuple) else (out, edges)

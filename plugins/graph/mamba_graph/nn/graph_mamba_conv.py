@@ -104,6 +104,7 @@ class GraphMambaConv(nn.Module):
         *,
         order: Tensor | None = None,
         cu_seqlens: Tensor | None = None,
+        tokens: Tensor | None = None,
         **kwargs: Any,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Run the layer.
@@ -115,6 +116,9 @@ class GraphMambaConv(nn.Module):
             None works it out from ``edge_index`` and, for ties, ``x`` to three digits.
         :param cu_seqlens: where each graph starts; needed with ``order``. With both nothing
             waits for the device.
+        :param tokens: int64 ``(nodes, tokens per node)``, with ``order``: the sequence shows
+            several nodes for each, itself last; see
+            :func:`~mamba_graph.orders.walks.neighbours_first`.
         :param kwargs: for ``conv``.
         :returns: ``(nodes, channels)``, and the new edge features where ``conv`` has some.
         """
@@ -126,7 +130,10 @@ class GraphMambaConv(nn.Module):
                 local, edge_attr = local
             local = F.dropout(local, p=self.dropout, training=self.training)
             outputs.append(self._normed(self.norm1, local + x, batch))
-        read = self._scanned(x, edge_index, batch, order, cu_seqlens)
+        if order is None:
+            read = self._ordered(x, edge_index, batch)
+        else:
+            read = self._scanned(x, order, cu_seqlens, tokens)
         read = F.dropout(read, p=self.dropout, training=self.training)
         outputs.append(self._normed(self.norm2, read + x, batch))
         out = sum(outputs[1:], outputs[0])
@@ -139,17 +146,17 @@ class GraphMambaConv(nn.Module):
         return norm(h, batch=batch) if self.norm_with_batch else norm(h)
 
     def _scanned(
-        self,
-        x: Tensor,
-        edge_index: Adj,
-        batch: Tensor | None,
-        order: Tensor | None,
-        cu_seqlens: Tensor | None,
+        self, x: Tensor, order: Tensor, cu_seqlens: Tensor | None, tokens: Tensor | None
     ) -> Tensor:
-        if order is not None:
-            if cu_seqlens is None:
-                raise ValueError("order comes with cu_seqlens, where each graph starts")
+        if cu_seqlens is None:
+            raise ValueError("order comes with cu_seqlens, where each graph starts")
+        if tokens is None:
             return self.scan(x[None], order=order, cu_seqlens=cu_seqlens)[0]
+        read = self.scan(x[tokens.flatten()][None], order=order, cu_seqlens=cu_seqlens)[0]
+        return read.unflatten(0, tokens.shape)[:, -1]
+
+    def _ordered(self, x: Tensor, edge_index: Adj, batch: Tensor | None) -> Tensor:
+        """Work the order out, for nodes in any order, and scan."""
         if batch is None:
             batch = torch.zeros(x.shape[0], dtype=torch.int64, device=x.device)
         by_graph = batch.argsort(stable=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -47,7 +46,7 @@ class Graphs:
         """N, of all graphs together."""
         return self.batch.shape[0]
 
-    @cached_property
+    @property
     def degree(self) -> Tensor:
         """Edges that leave each node, int64 ``(N,)``."""
         source = self.edge_index[0]
@@ -58,7 +57,7 @@ class Graphs:
         source, target = self.edge_index
         return torch.zeros_like(values).index_add(0, target, values[source])
 
-    @cached_property
+    @property
     def ties(self) -> tuple[Tensor, ...]:
         """What breaks ties, the first first: colours by structure, then with features.
 
