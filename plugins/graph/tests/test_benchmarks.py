@@ -111,10 +111,3 @@ def test_the_examples_order_has_15_lines_at_most():
     start = text.index("@registry.scan_order")
     own = text[start : text.index("\n\n\n", start)].splitlines()
     assert len(own) <= 15
-
-
-def test_memory_of_attention_is_refused_before_it_is_tried(monkeypatch, capsys):
-    words = ["--layers", "gps_attention", "--nodes", "1000000", "--memory", "4"]
-    monkeypatch.setattr(sys, "argv", ["scaling", *words])
-    scaling.main()
-    assert "needs 14901 GiB" in json.loads(capsys.readouterr().out)["failed"]

@@ -344,6 +344,12 @@ def test_missing_raw_files_are_named(tmp_path):
         read(Collection(name="MUTAG", root=tmp_path))
 
 
+def test_molecules_need_rdkit(shared_graphs, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(registry.DependencyMissingError, match=r"mamba-graph\[molecules\]"):
+        read(Collection(family="moleculenet", name="ESOL", root=shared_graphs / "pyg"))
+
+
 @pytest.mark.parametrize(
     ("family", "name", "graphs", "nodes", "edges", "features"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch_geometric.data import Data
 
 from mamba_graph.data.check import GraphError
 from mamba_graph.data.config import Collection, Source, Tables
+from mamba_registry.errors import DependencyMissingError
 from mamba_registry.weights import cache_folder
 
 _CLASSES: dict[str, Callable[..., Any]] = {
@@ -34,6 +36,7 @@ def read(source: Source) -> list[Data]:
 
     :raises FileNotFoundError: for a folder or file that is not there.
     :raises GraphError: for a table that cannot be used.
+    :raises DependencyMissingError: for molecules without rdkit.
     """
     if isinstance(source, Tables):
         return read_tables(source)
@@ -51,6 +54,10 @@ def read_part(source: Collection, part: str | None) -> list[Data]:
     if source.family in _SPLIT:
         return list(_SPLIT[source.family](str(root), source.name, split=part or "train"))
     given = {"use_node_attr": source.attributes} if source.family == "tu" else {}
+    if source.family == "moleculenet" and importlib.util.find_spec("rdkit") is None:
+        raise DependencyMissingError(
+            f"{source.name} is read from SMILES by rdkit: pip install mamba-graph[molecules]"
+        )
     return list(_CLASSES[source.family](str(root), source.name, **given))
 
 
@@ -79,9 +86,12 @@ def _folder_name(source: Collection) -> str:
     return source.name
 
 
-def _stamp(folder: Path) -> list[tuple[str, int]]:
+def _stamp(folder: Path) -> list[tuple[str, int, int]]:
+    """Names, sizes and times of the files; copies keep the times."""
     files = (f for f in folder.rglob("*") if f.is_file())
-    return sorted((f.relative_to(folder).as_posix(), f.stat().st_size) for f in files)
+    return sorted(
+        (f.relative_to(folder).as_posix(), f.stat().st_size, int(f.stat().st_mtime)) for f in files
+    )
 
 
 def read_tables(source: Tables) -> list[Data]:
