@@ -82,6 +82,13 @@ def test_graphs_that_do_not_fit_the_model():
         prepared(random_graph(9, 9), config(categories=(3, 3, 3, 2)), "graph 2")
 
 
+@pytest.mark.parametrize("shape", [(0,), (0, 1)])
+def test_no_edges_have_features_too(shape):
+    """A molecule of one atom: nothing to take the number of columns from but the shape."""
+    data = Data(x=torch.zeros(1, 4), edge_index=NONE, edge_attr=torch.zeros(shape))
+    assert prepared(data, config(edge_features=1), "g")["edge_attr"].shape == (0, 1)
+
+
 def test_graphs_without_features_get_their_degree():
     data = Data(edge_index=torch.tensor([[0, 0, 0, 1], [1, 2, 3, 0]]), num_nodes=5)
     assert features_of(data, 4).argmax(1).tolist() == [3, 1, 0, 0, 0]

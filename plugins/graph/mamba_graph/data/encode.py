@@ -58,6 +58,6 @@ def features_of(data: Data, size: int) -> Tensor:
     :param size: columns of the degree: one for each up to ``size - 2``, the last for more.
     """
     if data.x is not None:
-        return data.x.float().reshape(int(data.num_nodes or 0), -1)
+        return data.x.float()[:, None] if data.x.dim() == 1 else data.x.float()
     degree = torch.bincount(data.edge_index[0], minlength=int(data.num_nodes or 0))
     return F.one_hot(degree.clamp(max=size - 1), size).float()

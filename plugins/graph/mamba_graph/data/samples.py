@@ -27,8 +27,7 @@ def prepared(data: object, config: GraphConfig, name: str) -> Sample:
     x = features_of(graph, config.features)
     edges = graph.edge_index.shape[1]
     has_edges = config.edge_features and graph.edge_attr is not None
-    edge_attr = graph.edge_attr.float().reshape(edges, -1) if has_edges else None
-    edge_attr = torch.zeros(edges, 0) if edge_attr is None else edge_attr
+    edge_attr = columns(graph.edge_attr) if has_edges else torch.zeros(edges, 0)
     for what, have, expected in (
         ("node", x.shape[1], config.features),
         ("edge", edge_attr.shape[1], config.edge_features),
@@ -46,6 +45,11 @@ def prepared(data: object, config: GraphConfig, name: str) -> Sample:
         "edge_attr": edge_attr,
         "encoding": encoding_of(graph, config.encoding),
     }
+
+
+def columns(values: Tensor) -> Tensor:
+    """Return float32 with a row each, ``(rows, columns)``; of no rows the columns stay."""
+    return values.float()[:, None] if values.dim() == 1 else values.float()
 
 
 def _check_categories(values: Tensor, categories: tuple[int, ...], name: str) -> None:

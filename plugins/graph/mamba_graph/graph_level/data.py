@@ -97,7 +97,9 @@ def samples(graphs: Sequence[Data], model: ModelConfig) -> list[Sample]:
     found = []
     for number, graph in enumerate(graphs):
         sample = prepared(graph, model, f"graph {number}")
-        found.append({**sample, "y": answer(graph.y, model, number)})
+        # a table has a row per node: the first one's answer is the graph's
+        y = graph.y[:1] if "names" in graph and graph.y is not None else graph.y
+        found.append({**sample, "y": answer(y, model, number)})
     return found
 
 
