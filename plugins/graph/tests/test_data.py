@@ -13,6 +13,7 @@ from torch_geometric.utils import to_dense_adj
 
 from mamba_core import registry
 from mamba_graph import GraphError
+from mamba_graph.data import read as read_module
 from mamba_graph.data.check import check_graph
 from mamba_graph.data.config import Collection, Tables
 from mamba_graph.data.encode import encoding_of, features_of, laplacian_vectors
@@ -349,6 +350,21 @@ def test_roc_auc_is_sklearns():
 def test_missing_raw_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds MUTAG/raw, or set download"):
         read(Collection(name="MUTAG", root=tmp_path))
+
+
+def test_official_parts_are_used(monkeypatch, tmp_path):
+    """ZINC and LRGB come in parts: each is asked for by its name, and nothing is drawn."""
+    asked = []
+
+    def made(root, name, split):
+        asked.append(split)
+        return [Data(x=torch.ones(2, 4), edge_index=NONE, y=torch.tensor([k])) for k in range(2)]
+
+    monkeypatch.setitem(read_module._SPLIT, "zinc", made)
+    given = Collection(family="zinc", name="ZINC", root=tmp_path, download=True)
+    data = GraphsDataset(GraphsData(source=given), config())
+    assert asked == ["train", "val", "test"]
+    assert len(data.train(seed=0)) == len(data.test(seed=0)) == 2
 
 
 def test_molecules_need_rdkit(shared_graphs, monkeypatch):
