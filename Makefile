@@ -1,6 +1,6 @@
 # make demo   two voices separated by the trained model      make test   everything CI runs
 # make lint   ruff and mypy      make bench   speeds here    make dist   wheels, tried where no checkout is
-# make docs   the site, in site/
+# make docs   the site, in site/                         make reproduce TASK=... DATA=folder   a card's tables
 PYTHON  ?= python3
 PY      := .venv/bin/python
 PLUGINS := $(sort $(dir $(wildcard plugins/*/pyproject.toml)))
@@ -9,7 +9,7 @@ NATIVE  := ./kernels/native
 INSTALL := $(if $(shell command -v uv),uv pip install --python $(PY),$(PY) -m pip install --disable-pip-version-check)
 EDITABLE := $(NATIVE) -e '.[train,dev]' $(foreach p,$(PLUGINS),-e $(patsubst %/,%,$(p)))
 
-.PHONY: demo test lint bench docs dist clean
+.PHONY: demo test lint bench docs dist reproduce clean
 demo: $(STAMP)
 	$(PY) examples/separate_two_voices.py --out demo_output
 
@@ -31,6 +31,9 @@ docs: $(STAMP)
 
 dist: $(STAMP)
 	$(PY) scripts/dist.py
+
+reproduce: $(STAMP)
+	@$(PY) scripts/reproduce.py $(TASK) $(if $(DATA),--data '$(DATA)') $(if $(OUT),--out '$(OUT)')
 
 # The stamp is written last: an interrupted installation is taken up again.
 $(STAMP): pyproject.toml $(wildcard plugins/*/pyproject.toml) \

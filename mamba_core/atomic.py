@@ -55,8 +55,9 @@ def new_folder(target: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        for path in temporary.iterdir():
-            _flush(path)
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                _flush(path)
         _swap(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

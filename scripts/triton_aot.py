@@ -1,8 +1,8 @@
 """Compile the Triton kernels for GPUs that are not here, and say what they take.
 
-``python scripts/triton_aot.py`` writes docs/benchmarks/triton-aot.md. Nothing runs: the host code
-is called with tensors without data, its launches are recorded, and each is compiled for each target
-with the specialisation (divisibility, constants) that Triton would have chosen at run time.
+``python scripts/triton_aot.py [CASE ...]`` writes docs/benchmarks/triton-aot.md. Nothing runs: the
+host code is called with tensors without data, its launches are recorded, and each is compiled for
+each target with the specialisation (divisibility, constants) that Triton would have chosen.
 """
 
 from __future__ import annotations
@@ -24,11 +24,27 @@ from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs/benchmarks/triton-aot.md"
+INTRODUCTION = """# What the Triton kernels take
+
+Compiled ahead of time, nothing was run: `python scripts/triton_aot.py [CASE ...]` writes the rows
+of those cases (all) for the installed Triton; a kernel without a row was not compiled in its
+present form with that version. Registers are of one thread; spills are bytes of its stack, or
+registers on AMD; shared memory is of one program. Cases have the sizes of a small model; "one
+sequence" is too little for a GPU, so that the scan is cut into segments of time (`span_of` in
+`scan_segments.py` says when). A kernel has one configuration for each size and dtype, so that a
+first call tunes nothing. What spills (24 bytes in the backward scan of one sequence for sm_90 by
+3.8.0, none by 3.6.0) does so where the assembler stops at 168 registers of 255.
+"""
+HEADER = """| case | kernel | target | warps | registers | spills | shared memory, bytes |
+|---|---|---|---:|---:|---:|---:|
+"""
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
     "sm_90": GPUTarget("cuda", 90, 32),
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
+MULTIPROCESSORS = {"sm_80": 108, "sm_90": 132, "gfx942": 304}
 SHARED = {"sm_80": 163 << 10, "sm_90": 227 << 10, "gfx942": 64 << 10}  # bytes per block
 TYPES = {
     torch.float32: "*fp32",
@@ -56,7 +72,7 @@ class Launch:
 @contextmanager
 def recorded(target: str) -> Iterator[list[Launch]]:
     """Launches inside are noted, not made, as they would be for a target."""
-    from mamba_kernels.backends.triton import ssd, ssd_call
+    from mamba_kernels.backends.triton import selective_scan, ssd, ssd_call
 
     launches: list[Launch] = []
 
@@ -68,6 +84,7 @@ def recorded(target: str) -> Iterator[list[Launch]]:
     replaced = [
         (JITFunction, "run", run),
         (ssd_call, "roomy", lambda: target == "sm_90"),
+        (selective_scan, "multiprocessors", lambda: MULTIPROCESSORS[target]),
         (ssd, "chunk_warps", lambda: 4 if target == "gfx942" else 8),
     ]
     originals = [getattr(owner, name) for owner, name, _ in replaced]
@@ -187,11 +204,13 @@ def scan_case(
     paths: int = 0,
     packed: bool = False,
     time_last: bool = True,
+    batch: int = 16,
+    keep: bool = True,
 ) -> None:
-    """Forward and backward of a selective scan of the size of a small Mamba."""
+    """Forward and (with ``keep``) backward of a selective scan of the size of a small Mamba."""
     from mamba_kernels.backends.triton import selective_scan as module
 
-    batch, channels, length = (1 if packed else 8), 2048, 2048
+    batch, channels, length = (1 if packed else batch), 2048, 2048
     k = (paths,) if paths else ()
     f32 = torch.float32
 
@@ -206,9 +225,9 @@ def scan_case(
         _empty(batch, *k, n, length, dtype=f32), _empty(batch, *k, n, length, dtype=f32),
         parameter, tokens(batch) if z else None, parameter, None, True, order, cu_seqlens,
     )  # fmt: skip
-    module.forward(*args, False)
-    out, _, saved = module.forward(*args, True)
-    module.backward(torch.empty_like(out), None, saved, [True] * 9, *args)
+    out, _, saved = module.forward(*args, keep)
+    if keep:
+        module.backward(torch.empty_like(out), None, saved, [True] * 9, *args)
 
 
 def ssd_case(
@@ -270,19 +289,25 @@ def update_case(dtype: torch.dtype) -> None:
     causal_conv1d_update.update(x, past, weight, weight[:, 0], "silu")
 
 
+BF16, FP32 = torch.bfloat16, torch.float32
 CASES: dict[str, Callable[[], None]] = {
-    "S6 bf16": lambda: scan_case(torch.bfloat16, z=False),
-    "S6 bf16, gate": lambda: scan_case(torch.bfloat16),
-    "SSD bf16, gate": lambda: ssd_case(torch.bfloat16),
-    "convolution bf16": lambda: conv_case(torch.bfloat16),
-    "norm bf16": lambda: norm_case(torch.bfloat16),
-    "updates bf16": lambda: update_case(torch.bfloat16),
-    "S6 bf16, gate, packed, 4 paths": lambda: scan_case(torch.bfloat16, packed=True, paths=4),
-    "S6 fp32, gate, channels innermost": lambda: scan_case(torch.float32, time_last=False),
-    "S6 bf16, N 64": lambda: scan_case(torch.bfloat16, n=64, z=False),
-    "SSD bf16, packed": lambda: ssd_case(torch.bfloat16, z=False, packed=True),
-    "SSD fp32": lambda: ssd_case(torch.float32, z=False),
-    "convolution bf16, packed": lambda: conv_case(torch.bfloat16, packed=True),
+    "S6 bf16, inference": lambda: scan_case(BF16, z=False, keep=False),
+    "S6 bf16": lambda: scan_case(BF16, z=False),
+    "S6 bf16, gate": lambda: scan_case(BF16),
+    "S6 bf16, gate, one sequence": lambda: scan_case(BF16, batch=1),
+    "S6 bf16, gate, packed, 4 paths": lambda: scan_case(BF16, packed=True, paths=4),
+    "S6 bf16, gate, N 64": lambda: scan_case(BF16, n=64),
+    "S6 bf16, gate, N 256": lambda: scan_case(BF16, n=256),
+    "S6 fp32, gate, channels innermost": lambda: scan_case(FP32, time_last=False),
+    "SSD bf16, gate": lambda: ssd_case(BF16),
+    "SSD bf16, packed": lambda: ssd_case(BF16, z=False, packed=True),
+    "SSD bf16, gate, P 256, N 256": lambda: ssd_case(BF16, p=256, n=256),
+    "SSD fp32": lambda: ssd_case(FP32, z=False),
+    "SSD fp32, P 256, N 256": lambda: ssd_case(FP32, p=256, n=256, z=False),
+    "convolution bf16": lambda: conv_case(BF16),
+    "convolution bf16, packed": lambda: conv_case(BF16, packed=True),
+    "norm bf16": lambda: norm_case(BF16),
+    "updates bf16": lambda: update_case(BF16),
 }
 
 
@@ -300,26 +325,33 @@ def kernel_names() -> set[str]:
     return {name for f in folder.glob("*.py") for name in launched.findall(f.read_text())}
 
 
+def write(rows: list[str]) -> None:
+    """Put the rows in place of those of this version of Triton for the same cases."""
+    old = PAGE.read_text().split("\n## Triton ")[1:] if PAGE.exists() else []
+    parts = {part.split("\n", 1)[0]: part.splitlines()[4:] for part in old}
+
+    def case(row: str) -> str:
+        return row.split("|")[1].strip()
+
+    cases = {case(row) for row in rows}
+    kept = [row for row in parts.get(triton.__version__, []) if case(row) not in cases]
+    known = list(CASES)
+    parts[triton.__version__] = sorted(kept + rows, key=lambda row: known.index(case(row)))
+    text = [f"\n## Triton {v}\n\n{HEADER}" + "\n".join(parts[v]) + "\n" for v in sorted(parts)]
+    PAGE.write_text(INTRODUCTION + "".join(text))
+
+
 def main(chosen: list[str]) -> None:
-    """Compile the chosen cases (all), print a table, and write it when all were compiled."""
-    rows = [
-        f"Compiled by Triton {triton.__version__}; nothing was run.",
-        "",
-        "| case | kernel | target | warps | registers | spills | shared memory, bytes |",
-        "|---|---|---|---:|---:|---:|---:|",
-    ]
-    for case in chosen or CASES:
-        for target in TARGETS:
-            for c in compile_case(case, target):
-                rows.append(
-                    f"| {case} | {c.name} | {target} | {c.warps} | {c.registers} | {c.spills} | "
-                    f"{c.shared} |"
-                )
-                print(rows[-1], flush=True)
-    if not chosen:
-        page = ROOT / "docs/benchmarks/triton-aot.md"
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text("# What the Triton kernels take\n\n" + "\n".join(rows) + "\n")
+    """Compile the chosen cases (all), print their rows, and put them into the page."""
+    for name in chosen or CASES:
+        compiled = [c for target in TARGETS for c in compile_case(name, target)]
+        rows = [
+            f"| {name} | {c.name} | {c.target} | {c.warps} | {c.registers} | {c.spills} | "
+            f"{c.shared} |"
+            for c in compiled
+        ]
+        print("\n".join(rows), flush=True)
+        write(rows)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,7 @@ def run(
     settings: Settings | None = None,
     *,
     against: Sequence[str] | None = None,
+    device: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     **fields: Any,
 ) -> Report:
@@ -80,14 +81,17 @@ def run(
 
     :param name: of :data:`BENCHMARKS`.
     :param against: names of the benchmark's ``PEERS``; None takes all.
+    :param device: where; None is the CPU, and nothing else can be measured yet.
     :param progress: told what runs now, and how many of how many calls of its case are done.
     :param fields: of the benchmark's ``Config``.
-    :raises ValueError: for an unknown benchmark, peer or field, and for values out of range.
+    :raises ValueError: for an unknown benchmark, peer or field, for values out of range, and for a
+        device that is not there or not the CPU.
     """
     from mamba_core.bench.machine import describe
 
     settings = settings or Settings()
     benchmark = find(name)
+    _refuse_other(device)
     peers = _checked(tuple(benchmark.PEERS), against)
     config = _config(name, benchmark.Config, fields)
     machine = describe(settings.threads)
@@ -100,6 +104,13 @@ def run(
     return Report(
         benchmark=name, machine=machine, settings=settings, config=config, rows=rows, facts=facts
     )
+
+
+def _refuse_other(device: str | None) -> None:
+    from mamba_core.device import choose_device
+
+    if device is not None and choose_device(device).type != "cpu":
+        raise ValueError(f"device '{device}': benchmarks were only ever run on the CPU: take cpu")
 
 
 def _config(name: str, kind: type, fields: Mapping[str, Any]) -> Any:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -24,8 +24,6 @@ PEERS: Mapping[str, Any] = {**scan.PEERS, **ssd.PEERS}
 class Config:
     """Sizes; float32."""
 
-    device: Literal["cpu"] = "cpu"
-    """Where; on a GPU this harness was not run yet."""
     batch: Count = 2
     """Sequences of the selective scan, B."""
     channels: Count = 1536

@@ -51,6 +51,7 @@ def run(
         float, typer.Option(min=0.001, help="Timing per case, after at least 3 rounds.")
     ] = 60.0,
     threads: Annotated[int, typer.Option(min=1, help="Of torch.")] = 1,
+    device: Annotated[str | None, typer.Option(help="cpu; no other was tried yet.")] = None,
     against: Annotated[
         list[str] | None, typer.Option(help="Compare with this one only; may be repeated.")
     ] = None,
@@ -76,7 +77,12 @@ def run(
             try:
                 sizes = fields.get(one, {})
                 report = bench.run(
-                    one, settings, against=against or None, progress=progress, **sizes
+                    one,
+                    settings,
+                    against=against or None,
+                    device=device,
+                    progress=progress,
+                    **sizes,
                 )
             except ValueError as error:
                 raise CommandError(str(error)) from None

@@ -36,7 +36,9 @@ class Split(Protocol):
 
 
 class TaskData(Protocol):
-    """What a task's ``data`` makes of a data config and a model config."""
+    """What a task's ``data`` makes of a data config and a model config. It may also have
+    ``prepare(model)``, called once before training begins: it sets what is found in closed form
+    from the training data, the same in every process."""
 
     def train(self, *, seed: int) -> Split:
         """Return the samples to learn from."""

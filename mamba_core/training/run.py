@@ -101,6 +101,8 @@ def train(
         checkpoint_activations(built)
     settings = role_config(spec, "data_config", data or {})
     source = load_ref(spec, "data")(settings, built.task.config)  # type: ignore[union-attr]
+    if hasattr(source, "prepare"):
+        source.prepare(built)
     splits = {
         "train": _not_empty(source.train(seed=config.seed), "train"),
         "val": _not_empty(source.val(seed=config.seed), "val"),

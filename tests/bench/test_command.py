@@ -50,6 +50,18 @@ def test_a_size_out_of_range(capsys):
     assert "scan.length = 0" in err
 
 
+def test_device_is_the_cpu_or_an_error(capsys):
+    code, out, _ = call(capsys, "bench", "scan", *TINY, "--device", "cpu")
+    assert code == 0
+    assert out.startswith("scan: cpu ")
+    code, _, err = call(capsys, "bench", "scan", *TINY, "--device", "gpu")
+    assert code == 1
+    assert "device 'gpu': no such device; here: cpu" in err
+    code, _, err = call(capsys, "bench", "scan", *TINY, "--device", "meta")
+    assert code == 1
+    assert "device 'meta': benchmarks were only ever run on the CPU" in err
+
+
 def test_table(capsys):
     code, out, _ = call(capsys, "bench", "scan", *TINY)
     assert code == 0

@@ -49,3 +49,10 @@ def test_results_that_are_there_are_kept_unless_asked(tmp_path):
         refuse_taken([a, a], overwrite=True)
     with pytest.raises(NotADirectoryError, match=r"a\.csv is a file, outputs need a folder"):
         refuse_taken([a / "out.csv"], overwrite=True)
+
+
+def test_a_folder_may_hold_folders(tmp_path):
+    with new_folder(tmp_path / "a") as unfinished:
+        (unfinished / "inner").mkdir()
+        (unfinished / "inner" / "file").write_text("x", encoding="utf-8")
+    assert (tmp_path / "a" / "inner" / "file").read_text(encoding="utf-8") == "x"

@@ -23,6 +23,8 @@ def _no_sources(monkeypatch):
     monkeypatch.setattr(backends, "_sources", [])
     monkeypatch.setattr(backends, "_added", None)
     monkeypatch.setattr(backends, "_loaded", {})
+    yield
+    backends._choice.cache_clear()
 
 
 class Recorder:

@@ -40,7 +40,8 @@ def offer(install, monkeypatch):
         install(source, module)
         monkeypatch.setattr(backends, "_added", None)
 
-    return put
+    yield put
+    backends._choice.cache_clear()
 
 
 def test_it_is_chosen_where_it_accepts(offer):

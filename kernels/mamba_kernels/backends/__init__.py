@@ -49,9 +49,10 @@ class Backend(Protocol):
     """An implementation of some ops.
 
     ``name``: what :data:`FORCE` calls it. ``supports(call)``: None to accept, else one sentence
-    that says why not. ``load(op)``: an object with ``forward`` and ``backward`` (or, for the
-    updates, ``update``) of the signatures in ``backends/eager/<op>.py``. Where forward keeps
-    something for backward, ``keeps`` makes it, empty: traced and real calls must agree.
+    that says why not; equal calls get one answer, which is remembered. ``load(op)``: an object with
+    ``forward`` and ``backward`` (or, for the updates, ``update``) of the signatures in
+    ``backends/eager/<op>.py``. Where forward keeps something for backward, ``keeps`` makes it,
+    empty: traced and real calls must agree.
     """
 
     @property
@@ -136,6 +137,7 @@ def available() -> tuple[Backend, ...]:
             if names.count(name) > 1:
                 raise ValueError(f"two kernel backends are called {name!r}: rename the added one")
         _added = found
+        _choice.cache_clear()
     return (*_added, *_BUILTIN)
 
 
@@ -153,8 +155,17 @@ def choose(op: str, device: str, dtype: torch.dtype, features: tuple[str, ...]) 
 
     :raises RuntimeError: if the forced backend refuses; the message carries its reason.
     """
+    if _added is None:
+        available()  # forgets the choices made among others
+    return _choice(op, device, dtype, features, os.environ.get(FORCE))
+
+
+@functools.lru_cache(maxsize=256)
+def _choice(
+    op: str, device: str, dtype: torch.dtype, features: tuple[str, ...], forced: str | None
+) -> str:
+    """:func:`choose`, remembered: a decoder asks for every token."""
     call = Call(op, device, dtype, features)
-    forced = os.environ.get(FORCE)
     if forced:
         reason = _find(forced).supports(call)
         if reason is not None:
@@ -171,9 +182,10 @@ _loaded: dict[tuple[str, str], object] = {}
 def load(name: str, op: str) -> object:
     """The implementation of ``op`` by the backend ``name``, imported at first use."""
     key = (name, op)
-    if key not in _loaded:
-        _loaded[key] = _find(name).load(op)
-    return _loaded[key]
+    found = _loaded.get(key)
+    if found is None:
+        found = _loaded[key] = _find(name).load(op)
+    return found
 
 
 def overview(device: str = "cpu", dtype: torch.dtype = torch.float32) -> list[dict[str, object]]:

@@ -17,8 +17,8 @@ def once(check: Callable[..., Found]) -> Callable[..., Found]:
 
     A decoder makes the same call for every token, and checking it takes longer than computing it.
 
-    :param check: from tensors (or None) to what it finds out; raises for bad ones. It looks at
-        dtypes, devices and shapes alone. What fails is checked again each time.
+    :param check: from tensors (or None) to what it finds out, not None; raises for bad ones. It
+        looks at dtypes, devices and shapes alone. What fails is checked again each time.
     """
     passed: dict[tuple[Any, ...], Found] = {}
 
@@ -27,8 +27,9 @@ def once(check: Callable[..., Found]) -> Callable[..., Found]:
             return check(*given)
         try:
             key = tuple([None if t is None else (t.dtype, t.device, t.shape) for t in given])
-            if key in passed:
-                return passed[key]
+            seen = passed.get(key)  # not asked twice: hashing is most of the cost
+            if seen is not None:
+                return seen
         except (AttributeError, TypeError):  # no tensor, or one with traced sizes
             return check(*given)
         found = check(*given)

@@ -156,9 +156,9 @@ class _Never(torch.autograd.Function):
     """An in-place update: it has no gradient, and says so when one is asked for."""
 
     @staticmethod
-    def forward(ctx: Any, op: str, instead: str, compute: Callable[[], Tensor], *_: Tensor) -> Any:
+    def forward(ctx: Any, op: str, instead: str, out: Tensor, *_: Tensor) -> Tensor:
         ctx.op, ctx.instead = op, instead
-        return compute()
+        return out.view_as(out)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
@@ -168,30 +168,31 @@ class _Never(torch.autograd.Function):
         )
 
 
-def define_update(
-    op: str, schema: str, fake: Callable[..., Tensor], *, instead: str
-) -> Callable[..., Any]:
+def define_update(op: str, schema: str, fake: Callable[..., Tensor]) -> Callable[..., Any]:
     """Register an op that updates a state in place and returns one output; returns the operator.
 
+    It has no Autograd key, so that a call enters Python once; see :func:`refuse_gradient`.
+
     :param schema: its inputs, the mutated one marked ``Tensor(a!)``; ``str backend`` is added.
-    :param instead: the op that has gradients, named when someone asks this one for them.
     """
     LIBRARY.define(f"{op}({schema}, str backend) -> Tensor")
-    operator = getattr(torch.ops.mamba_kernels, op).default
 
     def update(*args: Any) -> Tensor:
         module: Any = backends.load(args[-1], op)
+        if not torch.is_grad_enabled():
+            return module.update(*args[:-1])
         with torch.no_grad():
             return module.update(*args[:-1])
 
-    def autograd(keyset: Any, *args: Any) -> Tensor:
-        below = keyset & torch._C._after_autograd_keyset
-        tensors = [x for x in args if isinstance(x, Tensor)]
-        if not differentiated(*tensors):
-            return operator.redispatch(below, *args)
-        return _Never.apply(op, instead, lambda: operator.redispatch(below, *args), *tensors)
-
     LIBRARY.impl(op, update, "CompositeExplicitAutograd")
-    LIBRARY.impl(op, autograd, "Autograd", with_keyset=True)
     torch.library.register_fake(f"mamba_kernels::{op}", fake, lib=LIBRARY)
-    return operator
+    return getattr(torch.ops.mamba_kernels, op).default
+
+
+def refuse_gradient(op: str, instead: str, out: Tensor, *inputs: Tensor | None) -> Tensor:
+    """``out`` of an update, which raises when someone asks for gradients through it.
+
+    :param instead: the op that has gradients, for the message.
+    """
+    given = [t for t in inputs if t is not None]
+    return _Never.apply(op, instead, out.detach(), *given) if differentiated(*given) else out

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from mamba_kernels import backends
 from mamba_kernels.ops import _checks as check
-from mamba_kernels.ops._library import define_update, features_of
+from mamba_kernels.ops._library import define_update, features_of, refuse_gradient
 from mamba_kernels.ops.causal_conv1d import check_activation
 
 
@@ -18,7 +19,6 @@ _op = define_update(
     "causal_conv1d_update",
     "Tensor x, Tensor(a!) conv_state, Tensor weight, Tensor? bias, str activation",
     _fake,
-    instead="causal_conv1d",
 )
 
 
@@ -67,4 +67,8 @@ def causal_conv1d_update(
     features = _checked(x, conv_state, weight, bias)
     act = check_activation("causal_conv1d_update", activation)
     backend = backends.choose("causal_conv1d_update", x.device.type, x.dtype, features)
-    return _op(x, conv_state, weight, bias, act, backend)
+    out = _op(x, conv_state, weight, bias, act, backend)
+    if torch.is_grad_enabled():
+        tensors = (x, conv_state, weight, bias)
+        return refuse_gradient("causal_conv1d_update", "causal_conv1d", out, *tensors)
+    return out

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from mamba_kernels import backends
 from mamba_kernels.ops import _checks as check
-from mamba_kernels.ops._library import define_update, features_of
+from mamba_kernels.ops._library import define_update, features_of, refuse_gradient
 
 
 def _fake(state: Tensor, x: Tensor, *rest: object) -> Tensor:
@@ -18,7 +19,6 @@ _op = define_update(
     "Tensor(a!) state, Tensor x, Tensor dt, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? z, "
     "Tensor? dt_bias, bool dt_softplus, Tensor? state_batch_indices",
     _fake,
-    instead="selective_scan or ssd",
 )
 
 
@@ -102,4 +102,8 @@ def selective_state_update(
     """
     features = _checked(state, x, dt, A, B, C, D, z, dt_bias, state_batch_indices)
     backend = backends.choose("selective_state_update", x.device.type, x.dtype, features)
-    return _op(state, x, dt, A, B, C, D, z, dt_bias, dt_softplus, state_batch_indices, backend)
+    out = _op(state, x, dt, A, B, C, D, z, dt_bias, dt_softplus, state_batch_indices, backend)
+    if torch.is_grad_enabled():
+        tensors = (state, x, dt, A, B, C, D, z, dt_bias)
+        return refuse_gradient("selective_state_update", "selective_scan or ssd", out, *tensors)
+    return out

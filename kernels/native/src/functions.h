@@ -18,17 +18,22 @@ MAMBA_INLINE F exp2_fraction(F r) {
 }
 
 MAMBA_INLINE F exp2(F x) {
-  x = min(set1(128.0f), max(set1(-127.0f), x));
-  const F n = round(x);
-  return scale(exp2_fraction(x - n), n);
+  const Split s = split(x);
+  return scale(exp2_fraction(s.fraction), s);
+}
+
+// The same for |x| <= 126, which a NaN is not.
+MAMBA_INLINE F exp2_small(F x) {
+  const Split s = split_small(x);
+  return scale_small(exp2_fraction(s.fraction), s);
 }
 
 // e^x, with the part of x log2(e) that float32 would round away.
 MAMBA_INLINE F exp(F x) {
   x = min(set1(89.0f), max(set1(-88.0f), x));
-  const F n = round(x * set1(LOG2E));
-  const F r = fma(x, set1(LOG2E), -n) + x * set1(1.92596299e-8f);
-  return scale(exp2_fraction(r), n);
+  const F log2 = x * set1(LOG2E), rest = fma(x, set1(LOG2E), -log2);
+  const Split s = split(log2);
+  return scale(exp2_fraction(s.fraction + fma(x, set1(1.92596299e-8f), rest)), s);
 }
 
 MAMBA_INLINE F sigmoid(F x) { return set1(1.0f) / (set1(1.0f) + exp(-x)); }

@@ -87,14 +87,14 @@ static void gemm(Part part, int64_t rows, int64_t columns, int64_t depth, Left a
   }
 }
 
-// to (columns, rows) = from (rows, columns); both counts are multiples of W and of 4.
+// to (columns, rows) = from (rows, columns); both counts are multiples of W.
 static void transpose(int64_t rows, int64_t columns, const float* from, ptrdiff_t from_row, float* to,
                       ptrdiff_t to_row) {
   for (int64_t r = 0; r < rows; r += W) {
-    for (int64_t c = 0; c < columns; c += 4) {
-      F four[4];
-      load_rows4(from + r * from_row + c, from_row, four);
-      for (int i = 0; i < 4; i++) store(to + (c + i) * to_row + r, four[i]);
+    for (int64_t c = 0; c < columns; c += W) {
+      F v[W];
+      load_rows(from + r * from_row + c, from_row, v);
+      for (int i = 0; i < W; i++) store(to + (c + i) * to_row + r, v[i]);
     }
   }
 }

@@ -132,32 +132,78 @@ MAMBA_INLINE void load_steps(const SelectiveScan& a, const Lanes& l, const Span&
   }
 }
 
-// Asks for the rows of the next block: rows far apart defeat the hardware's own prefetching.
-MAMBA_INLINE void prefetch_block(const View& v, const Span& s, int channels) {
-#if defined(__GNUC__) || defined(__clang__)
-  if (v.time != 1 || !s.step || s.count <= 0 || !v.present()) return;
-  for (int c = 0; c < channels; c++) {
-    const char* row = address(*v.tensor, v.offset + c * v.channel + s.lowest());
-    for (int64_t i = 0; i < s.count * item_size(*v.tensor); i += 64) __builtin_prefetch(row + i);
+// Asks for the rows of the next block, a line or two at each step of this one: rows far apart defeat
+// the hardware's own prefetching, and all their lines at once fill its queues.
+class Ahead {
+ public:
+  void add(const View& v, const Span& s, int channels) {
+    if (v.time != 1 || !s.step || s.count <= 0 || !v.present()) return;
+    const ptrdiff_t size = item_size(*v.tensor);
+    rows_[rows_known_++] = {address(*v.tensor, v.offset + s.lowest()), v.channel * size, channels,
+                            static_cast<int>(ceil_div(s.count * size, LINE))};
   }
+  inline void fetch(int step) const {
+#if defined(__GNUC__) || defined(__clang__)
+    const int channel = step % W, line = step / W;
+    for (int i = 0; i < rows_known_; i++) {
+      const Rows& r = rows_[i];
+      if (channel < r.channels && line < r.lines)
+        __builtin_prefetch(r.first + channel * r.stride + line * LINE);
+    }
 #else
-  (void)v, (void)s, (void)channels;
+    (void)step;
 #endif
+  }
+
+ private:
+  static constexpr int LINE = 64;  // bytes
+  struct Rows {
+    const char* first;
+    ptrdiff_t stride;
+    int channels, lines;
+  };
+  Rows rows_[4];
+  int rows_known_ = 0;
+};
+
+// Whether all |dt rates| are so small that exp2_small will do; false where there is a NaN.
+MAMBA_INLINE bool all_small(int count, int64_t n, const float* rates, const float* dt) {
+#if defined(MAMBA_ISA_AVX512)
+  return true;  // there both are the same
+#endif
+  F rate = F::zero(), step = F::zero(), sum = F::zero();
+  for (int64_t i = 0; i < n; i++) {
+    rate = max(rate, abs(load(rates + i * W)));
+    sum = sum + load(rates + i * W);
+  }
+  for (int t = 0; t < count; t++) {
+    step = max(step, abs(load(dt + t * W)));
+    sum = sum + load(dt + t * W);
+  }
+  float largest[W], any[W];
+  store(largest, rate * step);
+  store(any, sum);
+  for (int c = 0; c < W; c++)
+    if (!(largest[c] <= 126.0f) || any[c] != any[c]) return false;
+  return true;
 }
 
-// y[t] = sum over n of C h, moving h on; N is the number of states where it is known.
-template <int N>
+// y[t] = sum over n of C h, moving h on; N is the number of states where it is known. SMALL: see
+// all_small.
+template <int N, bool SMALL>
 MAMBA_INLINE void run_block(int count, int64_t states, const float* MAMBA_RESTRICT rates,
                             float* MAMBA_RESTRICT h, const float* MAMBA_RESTRICT dt,
                             const float* MAMBA_RESTRICT u, const float* MAMBA_RESTRICT B,
-                            const float* MAMBA_RESTRICT C, float* MAMBA_RESTRICT y) {
+                            const float* MAMBA_RESTRICT C, float* MAMBA_RESTRICT y,
+                            const Ahead& ahead) {
   const int64_t size = N ? N : states;
   for (int t = 0; t < count; t++) {
+    ahead.fetch(t);
     const F step = load(dt + t * W), input = step * load(u + t * W);
     F sum = F::zero();
     MAMBA_UNROLL
     for (int64_t n = 0; n < size; n++) {
-      const F decay = exp2(step * load(rates + n * W));
+      const F log2 = step * load(rates + n * W), decay = SMALL ? exp2_small(log2) : exp2(log2);
       const F next = fma(decay, load(h + n * W), input * set1(B[n]));
       store(h + n * W, next);
       sum = fma(next, set1(C[n]), sum);
@@ -198,14 +244,19 @@ static void scan_forward(const void* call, int64_t item, float* scratch) {
       load_steps(a, l, span, bias, u, dt, nullptr);
       if (a.z.data) load_block(z, W, view_of(a.z, l), span, l.channels);
       const Span next = span_of(order, t + BLOCK, least(BLOCK, end - t - BLOCK));
-      prefetch_block(view_of(a.u, l), next, l.channels);
-      prefetch_block(view_of(a.delta, l), next, l.channels);
-      prefetch_block(view_of(a.z, l), next, l.channels);
+      Ahead ahead;
+      ahead.add(view_of(a.u, l), next, l.channels);
+      ahead.add(view_of(a.delta, l), next, l.channels);
+      ahead.add(view_of(a.z, l), next, l.channels);
+      ahead.add(view_of(a.out, l), next, l.channels);
       const float *B = p.B + t * n, *C = p.C + t * n;
-      if (n == 16) {
-        run_block<16>(span.count, n, rates, h, dt, u, B, C, y);
+      const bool small = all_small(span.count, n, rates, dt);
+      if (n == 16 && small) {
+        run_block<16, true>(span.count, n, rates, h, dt, u, B, C, y, ahead);
+      } else if (small) {
+        run_block<0, true>(span.count, n, rates, h, dt, u, B, C, y, ahead);
       } else {
-        run_block<0>(span.count, n, rates, h, dt, u, B, C, y);
+        run_block<0, false>(span.count, n, rates, h, dt, u, B, C, y, ahead);
       }
       for (int i = 0; i < span.count * W; i += W) {
         F value = fma(skip, load(u + i), load(y + i));

@@ -22,12 +22,9 @@ MAMBA_INLINE F max(F lo, F x) { return {_mm256_max_ps(lo.v, x.v)}; }
 MAMBA_INLINE F min(F hi, F x) { return {_mm256_min_ps(hi.v, x.v)}; }
 MAMBA_INLINE F square_root(F a) { return {_mm256_sqrt_ps(a.v)}; }
 MAMBA_INLINE F abs(F a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
-MAMBA_INLINE F round(F a) {
-  return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
-}
-MAMBA_INLINE F scale(F p, F n) {
-  const __m256i e = _mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127));
-  return {_mm256_mul_ps(p.v, _mm256_castsi256_ps(_mm256_slli_epi32(e, 23)))};
+MAMBA_INLINE F add_exponent(F p, F a) {
+  const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(a.v), 23);
+  return {_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p.v), exponent))};
 }
 MAMBA_INLINE F blend(F x, F a, F b) {
   return {_mm256_blendv_ps(b.v, a.v, _mm256_cmp_ps(x.v, _mm256_setzero_ps(), _CMP_GE_OQ))};
@@ -41,22 +38,15 @@ MAMBA_INLINE void transpose4(const __m256* r, __m256* o) {  // within each 128-b
   o[2] = _mm256_shuffle_ps(b, d, 0x44);
   o[3] = _mm256_shuffle_ps(b, d, 0xEE);
 }
-MAMBA_INLINE void load_rows4(const float* p, ptrdiff_t s, F* o) {
-  __m256 r[4], t[4];
-  for (int i = 0; i < 4; i++) {
-    r[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p + i * s)),
-                                _mm_loadu_ps(p + (i + 4) * s), 1);
-  }
-  transpose4(r, t);
-  for (int i = 0; i < 4; i++) o[i].v = t[i];
-}
-MAMBA_INLINE void store_rows4(float* p, ptrdiff_t s, const F* o) {
-  const __m256 r[4] = {o[0].v, o[1].v, o[2].v, o[3].v};
-  __m256 t[4];
-  transpose4(r, t);
-  for (int i = 0; i < 4; i++) {
-    _mm_storeu_ps(p + i * s, _mm256_castps256_ps128(t[i]));
-    _mm_storeu_ps(p + (i + 4) * s, _mm256_extractf128_ps(t[i], 1));
+MAMBA_INLINE void transpose(F* v) {
+  const __m256 low[4] = {v[0].v, v[1].v, v[2].v, v[3].v};
+  const __m256 high[4] = {v[4].v, v[5].v, v[6].v, v[7].v};
+  __m256 a[4], b[4];  // block i is column 4 i + k of four rows
+  transpose4(low, a);
+  transpose4(high, b);
+  for (int k = 0; k < 4; k++) {
+    v[k].v = _mm256_permute2f128_ps(a[k], b[k], 0x20);
+    v[4 + k].v = _mm256_permute2f128_ps(a[k], b[k], 0x31);
   }
 }
 MAMBA_INLINE F lane_sums(F* v) {

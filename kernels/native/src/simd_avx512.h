@@ -23,10 +23,16 @@ MAMBA_INLINE F max(F lo, F x) { return {_mm512_max_ps(lo.v, x.v)}; }
 MAMBA_INLINE F min(F hi, F x) { return {_mm512_min_ps(hi.v, x.v)}; }
 MAMBA_INLINE F square_root(F a) { return {_mm512_sqrt_ps(a.v)}; }
 MAMBA_INLINE F abs(F a) { return {_mm512_abs_ps(a.v)}; }
-MAMBA_INLINE F round(F a) {
-  return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+struct Split {
+  F fraction, whole;
+};
+MAMBA_INLINE Split split(F x) {  // no limits: the fraction of an infinity is 0
+  constexpr int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+  return {{_mm512_reduce_ps(x.v, nearest)}, {_mm512_roundscale_ps(x.v, nearest)}};
 }
-MAMBA_INLINE F scale(F p, F n) { return {_mm512_scalef_ps(p.v, n.v)}; }
+MAMBA_INLINE F scale(F p, Split s) { return {_mm512_scalef_ps(p.v, s.whole.v)}; }
+MAMBA_INLINE Split split_small(F x) { return split(x); }
+MAMBA_INLINE F scale_small(F p, Split s) { return scale(p, s); }
 MAMBA_INLINE F blend(F x, F a, F b) {
   return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(x.v, _mm512_setzero_ps(), _CMP_GE_OQ), b.v, a.v)};
 }
@@ -39,26 +45,21 @@ MAMBA_INLINE void transpose4(const __m512* r, __m512* o) {  // within each 128-b
   o[2] = _mm512_shuffle_ps(b, d, 0x44);
   o[3] = _mm512_shuffle_ps(b, d, 0xEE);
 }
-MAMBA_INLINE void load_rows4(const float* p, ptrdiff_t s, F* o) {
-  __m512 r[4], t[4];
-  for (int i = 0; i < 4; i++) {
-    r[i] = _mm512_castps128_ps512(_mm_loadu_ps(p + i * s));
-    r[i] = _mm512_insertf32x4(r[i], _mm_loadu_ps(p + (i + 4) * s), 1);
-    r[i] = _mm512_insertf32x4(r[i], _mm_loadu_ps(p + (i + 8) * s), 2);
-    r[i] = _mm512_insertf32x4(r[i], _mm_loadu_ps(p + (i + 12) * s), 3);
+MAMBA_INLINE void transpose(F* v) {
+  __m512 t[16];  // t[4 g + k]: block b is column 4 b + k of rows 4 g to 4 g + 3
+  for (int g = 0; g < 4; g++) {
+    const __m512 r[4] = {v[4 * g].v, v[4 * g + 1].v, v[4 * g + 2].v, v[4 * g + 3].v};
+    transpose4(r, t + 4 * g);
   }
-  transpose4(r, t);
-  for (int i = 0; i < 4; i++) o[i].v = t[i];
-}
-MAMBA_INLINE void store_rows4(float* p, ptrdiff_t s, const F* o) {
-  const __m512 r[4] = {o[0].v, o[1].v, o[2].v, o[3].v};
-  __m512 t[4];
-  transpose4(r, t);
-  for (int i = 0; i < 4; i++) {
-    _mm_storeu_ps(p + i * s, _mm512_castps512_ps128(t[i]));
-    _mm_storeu_ps(p + (i + 4) * s, _mm512_extractf32x4_ps(t[i], 1));
-    _mm_storeu_ps(p + (i + 8) * s, _mm512_extractf32x4_ps(t[i], 2));
-    _mm_storeu_ps(p + (i + 12) * s, _mm512_extractf32x4_ps(t[i], 3));
+  for (int k = 0; k < 4; k++) {
+    const __m512 a = _mm512_shuffle_f32x4(t[k], t[4 + k], 0x44);
+    const __m512 b = _mm512_shuffle_f32x4(t[k], t[4 + k], 0xEE);
+    const __m512 c = _mm512_shuffle_f32x4(t[8 + k], t[12 + k], 0x44);
+    const __m512 d = _mm512_shuffle_f32x4(t[8 + k], t[12 + k], 0xEE);
+    v[k].v = _mm512_shuffle_f32x4(a, c, 0x88);
+    v[4 + k].v = _mm512_shuffle_f32x4(a, c, 0xDD);
+    v[8 + k].v = _mm512_shuffle_f32x4(b, d, 0x88);
+    v[12 + k].v = _mm512_shuffle_f32x4(b, d, 0xDD);
   }
 }
 MAMBA_INLINE F lane_sums(F* v) {

@@ -27,31 +27,20 @@ MAMBA_INLINE F max(F lo, F x) { return {vmaxq_f32(lo.v, x.v)}; }
 MAMBA_INLINE F min(F hi, F x) { return {vminq_f32(hi.v, x.v)}; }
 MAMBA_INLINE F square_root(F a) { return {vsqrtq_f32(a.v)}; }
 MAMBA_INLINE F abs(F a) { return {vabsq_f32(a.v)}; }
-MAMBA_INLINE F round(F a) { return {vrndnq_f32(a.v)}; }
-MAMBA_INLINE F scale(F p, F n) {
-  const int32x4_t e = vaddq_s32(vcvtnq_s32_f32(n.v), vdupq_n_s32(127));
-  return {vmulq_f32(p.v, vreinterpretq_f32_s32(vshlq_n_s32(e, 23)))};
+MAMBA_INLINE F add_exponent(F p, F a) {
+  const int32x4_t exponent = vshlq_n_s32(vreinterpretq_s32_f32(a.v), 23);
+  return {vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(p.v), exponent))};
 }
 MAMBA_INLINE F blend(F x, F a, F b) { return {vbslq_f32(vcgezq_f32(x.v), a.v, b.v)}; }
 
-MAMBA_INLINE void transpose4(const F* r, F* o) {
-  const float32x4x2_t a = vtrnq_f32(r[0].v, r[1].v), b = vtrnq_f32(r[2].v, r[3].v);
-  o[0].v = vcombine_f32(vget_low_f32(a.val[0]), vget_low_f32(b.val[0]));
-  o[1].v = vcombine_f32(vget_low_f32(a.val[1]), vget_low_f32(b.val[1]));
-  o[2].v = vcombine_f32(vget_high_f32(a.val[0]), vget_high_f32(b.val[0]));
-  o[3].v = vcombine_f32(vget_high_f32(a.val[1]), vget_high_f32(b.val[1]));
-}
-MAMBA_INLINE void load_rows4(const float* p, ptrdiff_t s, F* o) {
-  const F r[4] = {load(p), load(p + s), load(p + 2 * s), load(p + 3 * s)};
-  transpose4(r, o);
-}
-MAMBA_INLINE void store_rows4(float* p, ptrdiff_t s, const F* o) {
-  F t[4];
-  transpose4(o, t);
-  for (int i = 0; i < 4; i++) store(p + i * s, t[i]);
+MAMBA_INLINE void transpose(F* v) {
+  const float32x4x2_t a = vtrnq_f32(v[0].v, v[1].v), b = vtrnq_f32(v[2].v, v[3].v);
+  v[0].v = vcombine_f32(vget_low_f32(a.val[0]), vget_low_f32(b.val[0]));
+  v[1].v = vcombine_f32(vget_low_f32(a.val[1]), vget_low_f32(b.val[1]));
+  v[2].v = vcombine_f32(vget_high_f32(a.val[0]), vget_high_f32(b.val[0]));
+  v[3].v = vcombine_f32(vget_high_f32(a.val[1]), vget_high_f32(b.val[1]));
 }
 MAMBA_INLINE F lane_sums(F* v) {
-  F t[4];
-  transpose4(v, t);
-  return (t[0] + t[1]) + (t[2] + t[3]);
+  transpose(v);
+  return (v[0] + v[1]) + (v[2] + v[3]);
 }

@@ -27,28 +27,23 @@ MAMBA_INLINE F max(F lo, F x) { MAMBA_LANES(lo.v[i] > x.v[i] ? lo.v[i] : x.v[i])
 MAMBA_INLINE F min(F hi, F x) { MAMBA_LANES(hi.v[i] < x.v[i] ? hi.v[i] : x.v[i]); }
 MAMBA_INLINE F square_root(F a) { MAMBA_LANES(sqrtf(a.v[i])); }
 MAMBA_INLINE F abs(F a) { MAMBA_LANES(a.v[i] < 0 ? -a.v[i] : a.v[i]); }
-MAMBA_INLINE int32_t nearest(float x) {  // for |x| < 2^31; a NaN has no integer
-  return x == x ? static_cast<int32_t>(x < 0 ? x - 0.5f : x + 0.5f) : 0;
-}
-MAMBA_INLINE F round(F a) { MAMBA_LANES(static_cast<float>(nearest(a.v[i]))); }
-MAMBA_INLINE F scale(F p, F n) {
-  F o;
-  for (int i = 0; i < 4; i++) {
-    const uint32_t bits = static_cast<uint32_t>(nearest(n.v[i]) + 127) << 23;
-    float power;
-    memcpy(&power, &bits, sizeof power);
-    o.v[i] = p.v[i] * power;
-  }
-  return o;
+MAMBA_INLINE F add_exponent(F p, F a) {
+  uint32_t bits[4], exponent[4];
+  memcpy(bits, p.v, sizeof bits);
+  memcpy(exponent, a.v, sizeof exponent);
+  for (int i = 0; i < 4; i++) bits[i] += exponent[i] << 23;
+  memcpy(p.v, bits, sizeof bits);
+  return p;
 }
 MAMBA_INLINE F blend(F x, F a, F b) { MAMBA_LANES(x.v[i] >= 0 ? a.v[i] : b.v[i]); }
-MAMBA_INLINE void load_rows4(const float* p, ptrdiff_t s, F* o) {
-  for (int k = 0; k < 4; k++)
-    for (int i = 0; i < 4; i++) o[k].v[i] = p[i * s + k];
-}
-MAMBA_INLINE void store_rows4(float* p, ptrdiff_t s, const F* o) {
-  for (int k = 0; k < 4; k++)
-    for (int i = 0; i < 4; i++) p[i * s + k] = o[k].v[i];
+MAMBA_INLINE void transpose(F* v) {
+  for (int k = 0; k < 4; k++) {
+    for (int i = 0; i < k; i++) {
+      const float other = v[k].v[i];
+      v[k].v[i] = v[i].v[k];
+      v[i].v[k] = other;
+    }
+  }
 }
 MAMBA_INLINE F lane_sums(F* w) {
   MAMBA_LANES((w[i].v[0] + w[i].v[1]) + (w[i].v[2] + w[i].v[3]));

@@ -75,68 +75,95 @@ MAMBA_INLINE F load_parameter(const Tensor& t, int64_t h, int64_t p, int channel
   return load_channels(t, h * t.stride[0] + p * t.stride[1], t.stride[1], channels);
 }
 
+// What an item of the step works on: one head of a batch item.
+struct StepItem {
+  int64_t b, h, row;  // `row` of the state
+};
+
+// Finished step sizes, by log2 e, and inputs dt x of all channels. All of them first: their long
+// chains of operations overlap, where between two rows of states they would be waited for.
+static void step_inputs(const Step& a, const StepItem& at, float* steps, float* inputs) {
+  for (int64_t p = 0; p < a.width; p += W) {
+    const int channels = static_cast<int>(least(W, a.width - p));
+    F dt = load_head(a.dt, at.b, at.h, p, channels) + load_parameter(a.dt_bias, at.h, p, channels);
+    if (a.softplus) dt = softplus(dt).value;
+    store(steps + p, dt * set1(LOG2E));
+    store(inputs + p, dt * load_head(a.x, at.b, at.h, p, channels));
+  }
+}
+
+// C h of all channels, with h moved on. `room` holds two rows of states.
+static void step_states(const Step& a, const StepItem& at, const float* B, const float* C,
+                        const float* steps, const float* inputs, float* y, float* room) {
+  const Tensor& s = a.state;
+  const int64_t n = a.states;
+  const bool alike = a.A.stride[2] == 0 && n > 0;
+  const bool plain = s.dtype == FLOAT32 && s.stride[3] == 1 && a.A.dtype == FLOAT32 &&
+                     a.A.stride[2] == 1 && n % W == 0;
+  for (int64_t p = 0; p < a.width; p += W) {
+    const int channels = static_cast<int>(least(W, a.width - p));
+    const ptrdiff_t tile_A = at.h * a.A.stride[0] + p * a.A.stride[1];
+    const ptrdiff_t tile_h = at.row * s.stride[0] + at.h * s.stride[1] + p * s.stride[2];
+    F sums[W];
+    const bool whole = plain && channels == W;
+    if (whole)
+      step_rows(reinterpret_cast<float*>(s.data) + tile_h, s.stride[2],
+                reinterpret_cast<const float*>(a.A.data) + tile_A, a.A.stride[1], B, C, n, steps + p,
+                inputs + p, sums);
+    for (int c = whole ? W : 0; c < channels; c++) {
+      const ptrdiff_t at_A = tile_A + c * a.A.stride[1], at_h = tile_h + c * s.stride[2];
+      const float* rates = plain_row(a.A, at_A, a.A.stride[2], alike ? 1 : n, room);
+      float* state = plain_row(s, at_h, s.stride[3], n, room + n + W);
+      sums[c] = step_channel(state, rates, alike, B, C, n, steps[p + c], inputs[p + c]);
+      if (state == room + n + W)
+        for (int64_t i = 0; i < n; i++) put(s, at_h + i * s.stride[3], state[i]);
+    }
+    for (int c = channels; c < W; c++) sums[c] = F::zero();
+    store(y + p, lane_sums(sums));
+  }
+}
+
+// The outputs: y with skip and gate.
+static void step_outputs(const Step& a, const StepItem& at, const float* sums) {
+  const bool plain = a.out.dtype == FLOAT32 && a.out.stride[2] == 1;
+  for (int64_t p = 0; p < a.width; p += W) {
+    const int channels = static_cast<int>(least(W, a.width - p));
+    const F x = load_head(a.x, at.b, at.h, p, channels);
+    F y = fma(load_parameter(a.D, at.h, p, channels), x, load(sums + p));
+    if (a.z.data) {
+      const F z = load_head(a.z, at.b, at.h, p, channels);
+      y = y * z * sigmoid(z);
+    }
+    const ptrdiff_t to = head_offset(a.out, at.b, at.h, p);
+    if (plain) {
+      store_n(reinterpret_cast<float*>(a.out.data) + to, y, channels);
+      continue;
+    }
+    float out[W];
+    store(out, y);
+    for (int c = 0; c < channels; c++) put(a.out, to + c * a.out.stride[2], out[c]);
+  }
+}
+
 static void step_plan(const void* call, int64_t* items, int64_t* scratch) {
   const auto& a = *static_cast<const Step*>(call);
   *items = a.batch * a.heads;
-  *scratch = 4 * (a.states + W);
+  *scratch = 4 * (a.states + W) + 3 * (a.width + W);
 }
 static void step(const void* call, int64_t item, float* scratch) {
   const auto& a = *static_cast<const Step*>(call);
   const int64_t n = a.states, b = item / a.heads, h = item % a.heads;
   const int64_t group = h / (a.heads / a.groups);
-  float *room_B = scratch, *room_C = room_B + n + W, *room_A = room_C + n + W;
-  float* room_h = room_A + n + W;
-  const int64_t row =
-      a.indices.data ? reinterpret_cast<const int64_t*>(a.indices.data)[b] : b;
+  const StepItem at = {b, h, a.indices.data ? reinterpret_cast<const int64_t*>(a.indices.data)[b] : b};
+  float *steps = scratch, *inputs = steps + a.width + W, *sums = inputs + a.width + W;
+  float *room_B = sums + a.width + W, *room_C = room_B + n + W, *room = room_C + n + W;
   const float* B =
       plain_row(a.B, b * a.B.stride[0] + group * a.B.stride[1], a.B.stride[2], n, room_B);
   const float* C =
       plain_row(a.C, b * a.C.stride[0] + group * a.C.stride[1], a.C.stride[2], n, room_C);
-  const bool alike = a.A.stride[2] == 0 && n > 0;
-  const Tensor& s = a.state;
-  const bool plain = s.dtype == FLOAT32 && s.stride[3] == 1 && a.A.dtype == FLOAT32 &&
-                     a.A.stride[2] == 1 && n % W == 0;
-  const bool plain_out = a.out.dtype == FLOAT32 && a.out.stride[2] == 1;
-  for (int64_t p = 0; p < a.width; p += W) {
-    const int channels = static_cast<int>(least(W, a.width - p));
-    const F x = load_head(a.x, b, h, p, channels);
-    F dt = load_head(a.dt, b, h, p, channels) + load_parameter(a.dt_bias, h, p, channels);
-    if (a.softplus) dt = softplus(dt).value;
-    float steps[W], inputs[W];
-    store(steps, dt * set1(LOG2E));
-    store(inputs, dt * x);
-    F sums[W];
-    const ptrdiff_t tile_A = h * a.A.stride[0] + p * a.A.stride[1];
-    const ptrdiff_t tile_h = row * s.stride[0] + h * s.stride[1] + p * s.stride[2];
-    const bool whole = plain && channels == W;
-    if (whole)
-      step_rows(reinterpret_cast<float*>(s.data) + tile_h, s.stride[2],
-                reinterpret_cast<const float*>(a.A.data) + tile_A, a.A.stride[1], B, C, n, steps,
-                inputs, sums);
-    for (int c = whole ? W : 0; c < channels; c++) {
-      const ptrdiff_t at_A = tile_A + c * a.A.stride[1], at_h = tile_h + c * s.stride[2];
-      const float* rates = plain_row(a.A, at_A, a.A.stride[2], alike ? 1 : n, room_A);
-      float* state = plain_row(s, at_h, s.stride[3], n, room_h);
-      sums[c] = step_channel(state, rates, alike, B, C, n, steps[c], inputs[c]);
-      if (state == room_h)
-        for (int64_t i = 0; i < n; i++) put(s, at_h + i * s.stride[3], room_h[i]);
-    }
-    for (int c = channels; c < W; c++) sums[c] = F::zero();
-    F y = lane_sums(sums);
-    y = fma(load_parameter(a.D, h, p, channels), x, y);
-    if (a.z.data) {
-      const F z = load_head(a.z, b, h, p, channels);
-      y = y * z * sigmoid(z);
-    }
-    const ptrdiff_t at = head_offset(a.out, b, h, p);
-    if (plain_out) {
-      store_n(reinterpret_cast<float*>(a.out.data) + at, y, channels);
-      continue;
-    }
-    float out[W];
-    store(out, y);
-    for (int c = 0; c < channels; c++) put(a.out, at + c * a.out.stride[2], out[c]);
-  }
+  step_inputs(a, at, steps, inputs);
+  step_states(a, at, B, C, steps, inputs, sums, room);
+  step_outputs(a, at, sums);
 }
 
 // Access to an element whatever its dtype, and where all are float32.
@@ -179,6 +206,25 @@ MAMBA_INLINE void conv_step_channels(const ConvStep& a, int64_t b, int64_t first
   }
 }
 
+// The same for one step of float32 with TAPS taps side by side, and no more state than they need.
+template <int TAPS>
+MAMBA_INLINE void conv_one_step(const ConvStep& a, int64_t b, int64_t first, int64_t last) {
+  const float* x = reinterpret_cast<const float*>(a.x.data) + b * a.x.stride[0];
+  const float* weight = reinterpret_cast<const float*>(a.weight.data);
+  const float* bias = reinterpret_cast<const float*>(a.bias.data);
+  float* state = reinterpret_cast<float*>(a.state.data) + b * a.state.stride[0];
+  float* out = reinterpret_cast<float*>(a.out.data) + b * a.out.stride[0];
+  for (int64_t d = first; d < last; d++) {
+    float* past = state + d * a.state.stride[1];
+    const float *taps = weight + d * a.weight.stride[0], now = x[d * a.x.stride[1]];
+    float sum = bias ? bias[d * a.bias.stride[0]] : 0.0f;
+    for (int i = 0; i + 1 < TAPS; i++) sum += taps[i] * past[i];
+    out[d * a.out.stride[1]] = sum + taps[TAPS - 1] * now;
+    for (int i = 0; i + 2 < TAPS; i++) past[i] = past[i + 1];
+    past[TAPS - 2] = now;
+  }
+}
+
 // SiLU of the outputs of channels first .. last, in place.
 static void activate(const ConvStep& a, int64_t b, int64_t first, int64_t last) {
   for (int64_t t = 0; t < a.steps; t++) {
@@ -186,6 +232,10 @@ static void activate(const ConvStep& a, int64_t b, int64_t first, int64_t last) 
       const int channels = static_cast<int>(least(W, last - d));
       const ptrdiff_t at = b * a.out.stride[0] + d * a.out.stride[1] + t * a.out.stride[2];
       const F y = load_channels(a.out, at, a.out.stride[1], channels);
+      if (a.out.dtype == FLOAT32 && a.out.stride[1] == 1) {
+        store_n(reinterpret_cast<float*>(a.out.data) + at, y * sigmoid(y), channels);
+        continue;
+      }
       float value[W];
       store(value, y * sigmoid(y));
       for (int c = 0; c < channels; c++) put(a.out, at + c * a.out.stride[1], value[c]);
@@ -207,7 +257,10 @@ static void conv_step(const void* call, int64_t item, float* window) {
   const int64_t last = least(a.channels, first + STEP_CHANNELS);
   const bool plain = a.x.dtype == FLOAT32 && a.state.dtype == FLOAT32 &&
                      a.weight.dtype == FLOAT32 && (!a.bias.data || a.bias.dtype == FLOAT32);
-  if (plain) {
+  if (plain && a.steps == 1 && a.width == 4 && a.kept == 3 && a.state.stride[2] == 1 &&
+      a.weight.stride[1] == 1) {
+    conv_one_step<4>(a, b, first, last);
+  } else if (plain) {
     conv_step_channels<OnlyFloat32>(a, b, first, last, window);
   } else {
     conv_step_channels<AnyDtype>(a, b, first, last, window);

@@ -151,14 +151,15 @@ static void load_block(float* tile, int ld, const View& v, const Span& s, int ch
     }
   } else if (plain && v.time == 1 && s.step && channels == W) {
     const float* base = reinterpret_cast<const float*>(v.tensor->data) + v.offset + s.lowest();
+    F square[W];
     int t = 0;
-    for (; t + 4 <= s.count; t += 4) {
-      F four[4];
-      load_rows4(base + t, v.channel, four);
-      for (int i = 0; i < 4; i++) store(tile + s.row(t + i) * ld, four[i]);
+    for (; t + W <= s.count; t += W) {
+      load_rows(base + t, v.channel, square);
+      for (int i = 0; i < W; i++) store(tile + s.row(t + i) * ld, square[i]);
     }
-    for (; t < s.count; t++)
-      for (int c = 0; c < W; c++) tile[s.row(t) * ld + c] = base[c * v.channel + t];
+    const int rest = s.count - t;
+    if (rest) load_rows_n(base + t, v.channel, rest, square);
+    for (int i = 0; i < rest; i++) store(tile + s.row(t + i) * ld, square[i]);
   } else if (plain) {
     load_any<Float32>(tile, ld, v, s, channels);
   } else if (v.tensor->dtype == BFLOAT16) {
@@ -185,22 +186,22 @@ static void store_block(const float* tile, int ld, const View& v, const Span& s,
     }
   } else if (plain && v.time == 1 && s.step && channels == W) {
     float* base = reinterpret_cast<float*>(v.tensor->data) + v.offset + s.lowest();
+    F square[W], before[W];
     int t = 0;
-    for (; t + 4 <= s.count; t += 4) {
-      F four[4], before[4];
-      if (add) load_rows4(base + t, v.channel, before);
-      for (int i = 0; i < 4; i++) {
-        four[i] = load(tile + s.row(t + i) * ld);
-        if (add) four[i] = four[i] + before[i];
+    for (; t + W <= s.count; t += W) {
+      for (int i = 0; i < W; i++) square[i] = load(tile + s.row(t + i) * ld);
+      if (add) {
+        load_rows(base + t, v.channel, before);
+        for (int i = 0; i < W; i++) square[i] = square[i] + before[i];
       }
-      store_rows4(base + t, v.channel, four);
+      store_rows(base + t, v.channel, square);
     }
-    for (; t < s.count; t++) {
-      for (int c = 0; c < W; c++) {
-        float* place = base + c * v.channel + t;
-        *place = tile[s.row(t) * ld + c] + (add ? *place : 0.0f);
-      }
-    }
+    const int rest = s.count - t;
+    if (!rest) return;
+    for (int i = 0; i < W; i++) square[i] = i < rest ? load(tile + s.row(t + i) * ld) : F::zero();
+    if (add) load_rows_n(base + t, v.channel, rest, before);
+    for (int i = 0; add && i < W; i++) square[i] = square[i] + before[i];
+    store_rows_n(base + t, v.channel, rest, square);
   } else if (plain) {
     store_any<Float32>(tile, ld, v, s, channels, add);
   } else if (v.tensor->dtype == BFLOAT16) {

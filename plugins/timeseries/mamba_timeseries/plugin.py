@@ -40,6 +40,7 @@ def mamba_tasks() -> Iterable[TaskSpec]:
             presets=(
                 "tiny",
                 "s_mamba",
+                "s_mamba_residual",
                 "patch_decoder",
                 "patch_transformer",
                 "bi_mamba_plus",

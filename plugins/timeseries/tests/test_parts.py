@@ -17,7 +17,7 @@ from mamba_timeseries.forecast.config import ForecastTrain
 from mamba_timeseries.forecast.data import Panel, WindowSplit
 from mamba_timeseries.forecast.networks.base import cut, patches
 from mamba_timeseries.forecast.normalise import RunningScale, window_scale
-from mamba_timeseries.forecast.protocol import Scaler
+from mamba_timeseries.forecast.scale import SeriesScale
 from mamba_timeseries.forecast.tour import (
     ChannelTour,
     TransitionCosts,
@@ -142,8 +142,8 @@ def panel(steps=120, channels=3):
     values += 0.05 * rng.normal(size=values.shape).astype(np.float32)
     seen = np.ones(values.shape, dtype=bool)
     known = np.zeros((steps, 0), np.float32)
-    scaler = Scaler(np.zeros(channels), np.ones(channels))
-    return Panel(tuple("abc"[:channels]), values, seen, known, scaler, (80, 100, 120))
+    scales = (SeriesScale(0.0, 1.0, np.empty(0)),) * channels
+    return Panel(tuple("abc"[:channels]), values, seen, known, scales, 0, (80, 100, 120))
 
 
 def splits(config):

@@ -8,11 +8,14 @@ equations run by plain PyTorch in that dtype.
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import itertools
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -180,6 +183,18 @@ def norm_args(
     ]  # fmt: skip
 
 
+# scans in segments of so many steps
+SEGMENTS: dict[str, tuple[int, dict[str, Any]]] = {
+    "gate, groups": (8, {"length": 19, "width": 4, "groups": 2, "batch": 1}),
+    "wide accesses": (16, {"length": 48, "width": 3, "batch": 1, "n": 5}),
+    "packed paths": (8, {"edges": [0, 3, 3, 20, 21], "paths": 2, "width": 3}),
+    "bare, N 40": (
+        8,
+        {"length": 17, "n": 40, "batch": 1, "width": 3, "z": False, "state": False},
+    ),
+    "one is enough": (24, {"length": 9, "batch": 1, "softplus": False}),
+}
+
 MAKERS: dict[str, tuple[Callable[..., list[Any]], int, tuple[int, ...]]] = {
     # maker, count of differentiable tensors, and which of them have the dtype of the tokens
     "selective_scan": (scan_args, 9, (0, 1, 3, 4, 6)),
@@ -190,10 +205,12 @@ MAKERS: dict[str, tuple[Callable[..., list[Any]], int, tuple[int, ...]]] = {
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that takes ``op`` and ``case`` runs for all of :data:`CASES`."""
+    """A test that takes ``op`` and ``case`` runs for all of :data:`CASES`, alike ``segments``."""
     if "case" in metafunc.fixturenames:
         pairs = [(op, case) for op, cases in CASES.items() for case in cases]
         metafunc.parametrize(("op", "case"), pairs, ids=[f"{op}: {case}" for op, case in pairs])
+    if "segments" in metafunc.fixturenames:
+        metafunc.parametrize("segments", SEGMENTS.values(), ids=SEGMENTS)
 
 
 def rms(x: Tensor) -> float:
@@ -214,11 +231,11 @@ def _cast(args: list[Any], dtype: torch.dtype, which: range | tuple[int, ...]) -
 
 
 def compare(
-    op: str, case: str, device: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    op: str, sizes: dict[str, Any], device: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Values, states and gradients of the Triton kernels against the reference."""
     maker, count, tokens = MAKERS[op]
-    args = _cast(maker(**CASES[op][case]), dtype, tokens)
+    args = _cast(maker(**sizes), dtype, tokens)
     module = importlib.import_module(f"mamba_kernels.backends.triton.{op}")
     reference = importlib.import_module(f"{REFERENCES}.{op}")
     exact_args = _cast(args, torch.float64, range(count))
@@ -254,11 +271,55 @@ def compare(
 
 
 @pytest.fixture(name="compare")
-def _compare(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str, str, torch.dtype], None]:
-    return lambda op, case, device, dtype: compare(op, case, device, dtype, monkeypatch)
+def _compare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """``compare(op, case or what differs from its defaults, device, dtype)``."""
+
+    def run(op: str, case: str | dict[str, Any], device: str, dtype: torch.dtype) -> None:
+        sizes = CASES[op][case] if isinstance(case, str) else case
+        compare(op, sizes, device, dtype, monkeypatch)
+
+    return run
 
 
 @pytest.fixture(name="args")
 def _args() -> Callable[..., list[Any]]:
     """Arguments of an op's forward, without ``keep``: ``args(op, **what differs)``."""
     return lambda op, **given: MAKERS[op][0](**given)
+
+
+@pytest.fixture(name="cut")
+def _cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """``cut(span)``: scans are in segments of so many steps, and keep a state every eight."""
+    from mamba_kernels.backends.triton import selective_scan
+
+    def run(span: int) -> None:
+        monkeypatch.setattr(selective_scan, "EVERY", 8)
+        monkeypatch.setattr(selective_scan, "span_of", lambda *_: span)
+
+    return run
+
+
+@pytest.fixture(name="poisoned")
+def _poisoned(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Memory that nobody has written is NaN."""
+    original = Tensor.new_empty
+
+    def new_empty(self: Tensor, *args: Any, **given: Any) -> Tensor:
+        fresh = original(self, *args, **given)
+        return fresh.fill_(float("nan")) if fresh.is_floating_point() else fresh
+
+    monkeypatch.setattr(Tensor, "new_empty", new_empty)
+    yield
+    monkeypatch.undo()
+
+
+def _version(name: str) -> tuple[int, ...]:
+    return tuple(int(x) for x in importlib.metadata.version(name).split(".")[:2])
+
+
+@pytest.fixture(autouse=True)
+def _usable() -> None:
+    if os.environ.get("TRITON_INTERPRET") != "1":
+        return
+    if _version("triton") < (3, 7) and np.lib.NumpyVersion(np.__version__) >= "2.4.0":
+        pytest.skip("the interpreter of triton 3.6 needs numpy < 2.4")

@@ -21,6 +21,18 @@ def test_reference_agrees(op: str, case: str, dtype: str, compare: Callable[...,
     compare(op, case, "cuda", DTYPES[dtype])
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_segments_change_nothing(
+    segments: tuple[int, dict[str, Any]],
+    dtype: str,
+    compare: Callable[..., None],
+    cut: Callable[[int], None],
+) -> None:
+    span, sizes = segments
+    cut(span)
+    compare("selective_scan", sizes, "cuda", DTYPES[dtype])
+
+
 def _on_gpu(values: list[Any]) -> list[Any]:
     return [v.cuda() if isinstance(v, torch.Tensor) else v for v in values]
 

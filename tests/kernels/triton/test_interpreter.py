@@ -8,46 +8,20 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("TRITON_INTERPRET") != "1", reason="runs in a process of its own"
 )
 
 
-def _version(name: str) -> tuple[int, ...]:
-    return tuple(int(x) for x in importlib.metadata.version(name).split(".")[:2])
-
-
-@pytest.fixture(autouse=True)
-def _usable() -> None:
-    if _version("triton") < (3, 7) and np.lib.NumpyVersion(np.__version__) >= "2.4.0":
-        pytest.skip("the interpreter of triton 3.6 needs numpy < 2.4")
-
-
 @pytest.fixture
 def forced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAMBA_KERNELS_BACKEND", "triton")
-
-
-@pytest.fixture
-def poisoned(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Memory that nobody has written is NaN."""
-    original = Tensor.new_empty
-
-    def new_empty(self: Tensor, *args: Any, **given: Any) -> Tensor:
-        fresh = original(self, *args, **given)
-        return fresh.fill_(float("nan")) if fresh.is_floating_point() else fresh
-
-    monkeypatch.setattr(Tensor, "new_empty", new_empty)
-    yield
-    monkeypatch.undo()
 
 
 def test_reference_agrees(op: str, case: str, compare: Callable[..., None], poisoned: None) -> None:

@@ -1,4 +1,4 @@
-"""Starts ``test_interpreter.py`` in a process where Triton interprets, and what holds without."""
+"""Starts the tests of the interpreter in a process of their own, and what holds without."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def test_refuses_with_reasons(
 @pytest.mark.slow  # about a minute
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs triton")
 def test_interpreter() -> None:
-    command = [sys.executable, "-m", "pytest", str(HERE / "test_interpreter.py"), "-q", "-x"]
+    files = [str(HERE / name) for name in ("test_interpreter.py", "test_segments.py")]
+    command = [sys.executable, "-m", "pytest", *files, "-q", "-x"]
     environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     environment.pop("MAMBA_KERNELS_BACKEND", None)
     done = subprocess.run(

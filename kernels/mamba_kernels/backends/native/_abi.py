@@ -70,12 +70,9 @@ class Layout:
     doubles: tuple[str, ...] = ()
     _format: struct.Struct = field(init=False, repr=False)
     _numbers: tuple[str, ...] = field(init=False, repr=False)
-    _addresses: range = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         words = len(self.tensors) * len(_ABSENT) + len(self.integers)
-        addresses = range(0, len(self.tensors) * len(_ABSENT), len(_ABSENT))
-        object.__setattr__(self, "_addresses", addresses)
         object.__setattr__(self, "_numbers", (*self.integers, *self.doubles))
         object.__setattr__(self, "_format", struct.Struct(f"={words}q{len(self.doubles)}d"))
 
@@ -91,38 +88,31 @@ class Layout:
         :param tensors: all of :attr:`tensors`, in their order.
         """
         words = array("q", call)
-        for place, t in zip(self._addresses, tensors, strict=True):
+        place = 0
+        for t in tensors:
             if t is not None:
                 words[place] = t.data_ptr()
+            place += len(_ABSENT)
         return words.tobytes()
 
 
-Form = tuple[object, ...]
-"""All that a packed call says of its tensors, but their addresses."""
-
-
-def forms(tensors: Sequence[Tensor | None]) -> Form:
-    """The dtypes, shapes and strides of tensors, to be compared."""
-    return tuple([None if t is None else (t.dtype, t.shape, t.stride()) for t in tensors])
-
-
 class Packed:
-    """Packed calls by the forms of their tensors: a decoder makes the same call for each token."""
+    """Packed calls by the form of their tensors: a decoder makes the same call for each token."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._calls: dict[Form, bytes] = {}
+        self._calls: dict[tuple[object, ...], bytes] = {}
 
     def __call__(
-        self, tensors: Sequence[Tensor | None], flag: bool, pack: Callable[[], bytes]
+        self, tensors: Sequence[Tensor | None], form: tuple[object, ...], pack: Callable[[], bytes]
     ) -> bytes:
         """The call with these tensors.
 
         :param tensors: all of the layout's, in its order.
-        :param flag: what else there is to choose.
+        :param form: all that a call says besides addresses, dtypes and strides: sizes and flags.
         :param pack: makes a call of a form that was not seen before.
         """
-        key = (flag, *forms(tensors))
+        key = (form, *[None if t is None else (t.dtype, t.stride()) for t in tensors])
         known = self._calls.get(key)
         if known is not None:
             return self._layout.moved(known, tensors)

@@ -17,7 +17,8 @@ def update(
     """The outputs; ``conv_state`` is moved on in place."""
     out = torch.empty_like(x, memory_format=torch.contiguous_format)
     tensors, silu = (x, out, conv_state, weight, bias), activation == "silu"
-    run("conv_step", _packed(tensors, silu, lambda: _pack(*tensors, silu)), work=out.numel())
+    form = (x.shape, conv_state.shape, weight.shape, silu)
+    run("conv_step", _packed(tensors, form, lambda: _pack(*tensors, silu)), work=out.numel())
     return out
 
 

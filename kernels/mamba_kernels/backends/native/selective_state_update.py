@@ -51,7 +51,8 @@ def update(
         check_rows(indices, state.shape[0])
         indices = indices.to(torch.int64).contiguous()
     tensors = (state, x, dt, z, out, A, B, C, D, dt_bias, indices)
-    call = _packed(tensors, dt_softplus, lambda: _pack(*tensors, dt_softplus))
+    form = (x.shape, A.shape, B.shape, C.shape, dt_softplus)
+    call = _packed(tensors, form, lambda: _pack(*tensors, dt_softplus))
     run("step", call, work=x.numel() * A.shape[-1])
     return out
 

@@ -55,6 +55,13 @@ def chunk_warps() -> int:
     return 4 if torch.version.hip else 8
 
 
+def multiprocessors() -> int:
+    """Of the current device; none in the interpreter, where nothing runs at once."""
+    if interpreted():
+        return 0
+    return torch.cuda.get_device_properties(torch.cuda.current_device()).multi_processor_count
+
+
 def power_of_two(n: int) -> int:
     """The smallest power of two that is at least ``n``."""
     return 1 << max(n - 1, 0).bit_length()

@@ -22,14 +22,12 @@ from mamba_kernels.backends.triton.launch import (
     check_on_cpu,
     chunk_warps,
     on_device,
-    power_of_two,
     strides,
     zero,
 )
 from mamba_kernels.backends.triton.ssd_call import Call
 
 HEADS = 4  # heads of a group in one program, which share C B^T
-STATE_ROWS = 64  # rows of a state in one program
 
 
 def _call(
@@ -52,9 +50,8 @@ def _call(
 def _entering(call: Call, last: Tensor | None) -> Tensor:
     """The state before every chunk; fills ``last`` when given."""
     entering = call.x.new_empty((call.slots, *call.state_shape), dtype=call.kept)
-    p = call.x.shape[-1]
-    rows = max(16, min(STATE_ROWS, power_of_two(p)))
-    programs = call.rows * call.paths * call.heads * -(-p // rows)
+    tiles = call.between
+    programs = call.rows * call.paths * call.heads * -(-call.x.shape[-1] // tiles["ROWS"])
     entering_states[(programs,)](
         call.x, call.dt, call.A, call.B, call.dt_bias, call.initial, call.order, call.cu_seqlens,
         entering, last,
@@ -62,15 +59,9 @@ def _entering(call: Call, last: Tensor | None) -> Tensor:
         call.grouped(call.B), strides(call.dt_bias, 2, paths=False), call.tokens(call.initial),
         strides(call.order, 3, paths=False),
         call.length, call.paths, call.heads, call.heads // call.groups, call.low, call.high,
-        ROWS=rows, COLUMNS=max(16, power_of_two(call.B.shape[-1])),
-        num_warps=_warps(rows, call), num_stages=2, **call.constants,
+        num_stages=2, **tiles, **call.constants,
     )  # fmt: skip
     return entering
-
-
-def _warps(rows: int, call: Call) -> int:
-    """Enough that a tile ``[rows, N]`` takes at most 64 registers of a thread."""
-    return 8 if rows * power_of_two(call.B.shape[-1]) > 8192 else 4
 
 
 def _outputs(call: Call, entering: Tensor, dout: Tensor | None, out: Tensor) -> None:
@@ -85,9 +76,8 @@ def _outputs(call: Call, entering: Tensor, dout: Tensor | None, out: Tensor) -> 
         strides(call.dt_bias, 2, paths=False), strides(call.order, 3, paths=False),
         call.tokens(dout), call.tokens(out),
         call.length, call.rows, call.paths, call.heads, per_group, call.low, call.high,
-        call.B.shape[-1],
-        ROWS=max(16, power_of_two(call.x.shape[-1])), COLUMNS=call.columns, HEADS=HEADS,
-        num_warps=chunk_warps(), num_stages=1, **call.constants,
+        *call.state_shape[2:], HEADS=HEADS, num_warps=chunk_warps(), num_stages=1,
+        **call.inside(64, 64), **call.constants,
     )  # fmt: skip
 
 
@@ -191,9 +181,8 @@ def backward(
 def _leaving(call: Call, dy: Tensor, dlast: Tensor | None, dinitial: Tensor | None) -> Tensor:
     """The gradient by the state behind every chunk; fills ``dinitial`` when given."""
     leaving = call.x.new_empty((call.slots, *call.state_shape), dtype=call.kept)
-    p = call.x.shape[-1]
-    rows = max(16, min(STATE_ROWS, power_of_two(p)))
-    programs = call.rows * call.paths * call.heads * -(-p // rows)
+    tiles = call.between
+    programs = call.rows * call.paths * call.heads * -(-call.x.shape[-1] // tiles["ROWS"])
     leaving_gradients[(programs,)](
         dy, dlast, call.z, call.dt, call.A, call.C, call.dt_bias, call.order, call.cu_seqlens,
         leaving, dinitial,
@@ -201,8 +190,7 @@ def _leaving(call: Call, dy: Tensor, dlast: Tensor | None, dinitial: Tensor | No
         strides(call.A, 2, paths=False), call.grouped(call.C),
         strides(call.dt_bias, 2, paths=False), strides(call.order, 3, paths=False),
         call.length, call.paths, call.heads, call.heads // call.groups, call.low, call.high,
-        ROWS=rows, COLUMNS=max(16, power_of_two(call.B.shape[-1])),
-        num_warps=_warps(rows, call), num_stages=2, **call.constants,
+        num_stages=2, **tiles, **call.constants,
     )  # fmt: skip
     return leaving
 
@@ -251,24 +239,23 @@ def _run_backward(call: Call, dout: Tensor | None, dlast: Tensor | None) -> list
         call.tokens(call.z), strides(call.dt_bias, 2, paths=False),
         strides(call.order, 3, paths=False),
     )  # fmt: skip
-    rows = max(16, power_of_two(p))
-    constants = call.constants | {"ROWS": rows, "COLUMNS": call.columns}
-    parts = -(-n // call.columns)
+    tiles = call.inside(32, 64)
+    parts = -(-n // tiles["COLUMNS"])
     head_gradients[(call.slots * paths * heads,)](
         dy, x, call.dt, call.A, call.B, call.C, D, call.z, call.dt_bias, call.order,
         call.cu_seqlens, entering, leaving,
         dx, ddt, dA, dD, dbias,
         *token_inputs, *grouped, call.skip(), *others,
         call.tokens(dx), ddt.stride(),
-        length, call.rows, paths, heads, per_group, call.low, call.high, n,
-        num_warps=chunk_warps(), num_stages=1, **constants,
+        length, call.rows, paths, heads, per_group, call.low, call.high, p, n,
+        num_warps=chunk_warps(), num_stages=1, **call.inside(32, 32), **call.constants,
     )  # fmt: skip
     group_gradients[(call.slots * paths * call.groups * blocks * parts,)](
         dy, x, call.dt, call.A, call.B, call.C, call.z, call.dt_bias, call.order, call.cu_seqlens,
         entering, leaving, dB, dC,
         *token_inputs, *grouped, *others,
-        length, call.rows, batch, paths, heads, per_group, call.low, call.high,
-        HEADS=HEADS, num_warps=chunk_warps(), num_stages=1, **constants,
+        length, call.rows, batch, paths, heads, per_group, call.low, call.high, p,
+        HEADS=HEADS, num_warps=chunk_warps(), num_stages=1, **tiles, **call.constants,
     )  # fmt: skip
 
     def tokens_in(grad: Tensor | None, like: Tensor | None) -> Tensor | None:

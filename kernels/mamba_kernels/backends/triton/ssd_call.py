@@ -10,6 +10,8 @@ from torch import Tensor
 
 from mamba_kernels.backends.triton.launch import fast, interpreted, power_of_two, roomy, strides
 
+STATE_ROWS = 64  # rows of a state in one program
+
 
 class Call(NamedTuple):
     """The call without its sequence numbers, and its sizes."""
@@ -87,11 +89,31 @@ class Call(NamedTuple):
     def state_shape(self) -> tuple[int, ...]:
         return (self.paths, self.heads, self.x.shape[-1], self.B.shape[-1])
 
+    def inside(self, rows: int, columns: int) -> dict[str, int]:
+        """Tiles inside the chunks: places of a head, and states, that are multiplied at a time.
+
+        :param rows: at most so many, and columns; half of it in float32, of whose factors products
+            hold three parts.
+        """
+        half = self.products != tl.float32
+        rows, columns = (rows, columns) if half else (rows // 2, columns // 2)
+        return {
+            "ROWS": max(16, min(rows, power_of_two(self.x.shape[-1]))),
+            "COLUMNS": max(16, min(columns, power_of_two(self.B.shape[-1]))),
+        }
+
     @property
-    def columns(self) -> int:
-        """States that take part in a product at a time."""
-        most = 32 if self.products == tl.float32 else 64
-        return max(16, min(most, power_of_two(self.B.shape[-1])))
+    def between(self) -> dict[str, int]:
+        """Tiles from chunk to chunk: rows of a state with all their columns, and enough warps that
+        they take at most 64 registers of a thread, in float32 half of it (as in ``inside``)."""
+        columns = max(16, power_of_two(self.B.shape[-1]))
+        single = self.products == tl.float32
+        rows = min(
+            STATE_ROWS, power_of_two(self.x.shape[-1]), (8192 if single else 16384) // columns
+        )
+        rows = max(16, rows)
+        large = rows * columns > (4096 if single else 8192)
+        return {"ROWS": rows, "COLUMNS": columns, "num_warps": 8 if large else 4}
 
     @property
     def constants(self) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""Tokens per second beside transformers, on random weights of one size, after checking both agree.
+"""Tokens per second beside transformers and ggml, on the same random weights, once they agree.
 
     python -m mamba_language.lm.benchmark --preset mamba_130m --threads 1
 
-The two take turns within one process, and the median over the rounds is reported. transformers is
+All take turns within one process, and the median over the rounds is reported. transformers is
 called as its own ``generate`` calls it (one forward per token with its cache), without the cost
-of that function's bookkeeping.
+of that function's bookkeeping. ggml takes part where ``llama-cpp-python`` and ``gguf`` are
+installed, with a Mamba-1 model in float32.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -23,10 +28,13 @@ from torch import Tensor
 
 from mamba_core import registry
 from mamba_kernels import ops
+from mamba_language.lm import ggml
 from mamba_language.lm.convert import convert_checkpoint
 
 TOLERANCE = 1e-4
 _GREEDY = 8
+_BEGINNING = 16
+"""Tokens before those that are decoded."""
 
 
 def peer(preset: str) -> Any:
@@ -66,16 +74,31 @@ def pair(preset: str) -> tuple[Any, Any]:
     return theirs, ours.eval()
 
 
-def check(theirs: Any, ours: Any, prompt: Tensor) -> float:
-    """Return the largest difference of logits.
+@dataclass(frozen=True)
+class Contender:
+    """One implementation of the same model."""
 
-    :raises AssertionError: when it is above :data:`TOLERANCE`, or greedy tokens differ.
+    logits: Callable[[Tensor], Tensor]
+    """From a prompt ``(1, length)`` to logits ``(1, length, vocab_size)``."""
+    decode: Callable[[Tensor, int], tuple[list[int], float]]
+    """From a prompt and a number of tokens to these, greedy, and the seconds per token."""
+
+
+def check(contenders: Mapping[str, Contender], prompt: Tensor) -> dict[str, float]:
+    """Return the largest difference of each one's logits to ours.
+
+    :raises AssertionError: when one is above :data:`TOLERANCE`, or greedy tokens differ.
     """
-    error = (theirs(prompt).logits - ours(prompt)["logits"]).abs().max().item()
-    assert error <= TOLERANCE, f"logits differ by {error:.3g}: nothing to time"
-    mine, other = decode_ours(ours, prompt, _GREEDY), decode_theirs(theirs, prompt, _GREEDY)
-    assert mine[0] == other[0], f"greedy tokens differ: {mine[0]} and {other[0]}"
-    return error
+    ours, errors = contenders["ours"], {}
+    logits, tokens = ours.logits(prompt), ours.decode(prompt, _GREEDY)[0]
+    for name, other in contenders.items():
+        if other is ours:
+            continue
+        errors[name] = error = (other.logits(prompt) - logits).abs().max().item()
+        assert error <= TOLERANCE, f"{name}: logits differ by {error:.3g}: nothing to time"
+        theirs = other.decode(prompt, _GREEDY)[0]
+        assert theirs == tokens, f"{name}: greedy tokens differ: {theirs} and {tokens}"
+    return errors
 
 
 def decode_ours(model: Any, prompt: Tensor, tokens: int) -> tuple[list[int], float]:
@@ -106,24 +129,50 @@ def _seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def _contenders(preset: str, folder: Path, context: int, threads: int) -> dict[str, Contender]:
+    """Ours, transformers, and ggml where it is installed; ``folder`` is for its file."""
+    theirs, ours = pair(preset)
+    found = {
+        "ours": Contender(
+            lambda prompt: ours(prompt)["logits"], lambda p, n: decode_ours(ours, p, n)
+        ),
+        "transformers": Contender(
+            lambda prompt: theirs(prompt).logits, lambda p, n: decode_theirs(theirs, p, n)
+        ),
+    }
+    if ggml.why_not(ours) is None:
+        ggml.write(ours, folder / "model.gguf")
+        other = ggml.Ggml(folder / "model.gguf", context=context, threads=threads)
+        found["ggml"] = Contender(other.logits, other.decode)
+    return found
+
+
 @torch.inference_mode()
 def measure(preset: str, *, prompt_length: int, tokens: int, rounds: int) -> dict[str, Any]:
-    """Return tokens per second of both, prefill and decode, and the ratio of each."""
+    """Return tokens per second of all, prefill and decode, and the ratios of their times to ours.
+
+    Ratios are medians over the rounds.
+    """
     torch.manual_seed(0)
-    theirs, ours = pair(preset)
-    prompt = torch.randint(theirs.config.vocab_size, (1, prompt_length))
-    row: dict[str, Any] = {"preset": preset, "logit_error": check(theirs, ours, prompt[:, :32])}
-    times: dict[str, list[float]] = {"prefill": [], "prefill_peer": [], "step": [], "step_peer": []}
-    for _ in range(rounds):
-        times["prefill"].append(_seconds(lambda: ours(prompt)))
-        times["prefill_peer"].append(_seconds(lambda: theirs(prompt)))
-        times["step"].append(decode_ours(ours, prompt[:, :16], tokens)[1])
-        times["step_peer"].append(decode_theirs(theirs, prompt[:, :16], tokens)[1])
-    median = {name: statistics.median(values) for name, values in times.items()}
-    for name, count in (("prefill", prompt_length), ("step", 1)):
-        row[f"{name}_tokens_per_s"] = count / median[name]
-        row[f"{name}_tokens_per_s_transformers"] = count / median[f"{name}_peer"]
-        row[f"{name}_ratio"] = median[f"{name}_peer"] / median[name]
+    vocab_size = registry.config("language-lm", preset=preset).vocab_size
+    prompt = torch.randint(vocab_size, (1, prompt_length))
+    with TemporaryDirectory() as folder:
+        context = max(prompt_length, 32 + _GREEDY, _BEGINNING + tokens)
+        contenders = _contenders(preset, Path(folder), context, torch.get_num_threads())
+        row: dict[str, Any] = {"preset": preset, "logit_errors": check(contenders, prompt[:, :32])}
+        times: dict[str, dict[str, list[float]]] = {
+            name: {"prefill": [], "step": []} for name in contenders
+        }
+        for _ in range(rounds):
+            for name, one in contenders.items():
+                times[name]["prefill"].append(_seconds(partial(one.logits, prompt)))
+                times[name]["step"].append(one.decode(prompt[:, :_BEGINNING], tokens)[1])
+    for phase, count in (("prefill", prompt_length), ("step", 1)):
+        ours = times["ours"][phase]
+        for name, found in times.items():
+            row[f"{phase}_tokens_per_s_{name}"] = count / statistics.median(found[phase])
+            ratios = [theirs / own for theirs, own in zip(found[phase], ours, strict=True)]
+            row[f"{phase}_ratio_{name}"] = statistics.median(ratios)
     return row
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mamba_timeseries.forecast.baselines import Repeat, Ridge, Seasonal, WindowMean, fit_ridge
+from mamba_timeseries.forecast.config import ForecastConfig
 from mamba_timeseries.forecast.data import Panel, Sample, WindowSplit
 from mamba_timeseries.forecast.fit import batch_of, run
 from mamba_timeseries.forecast.model import ForecastModel
@@ -22,19 +23,40 @@ BASELINES = ("repeat", "seasonal", "window_mean", "ridge")
 _BATCH = 256
 
 
+Rule = Repeat | Seasonal | WindowMean | Ridge
+
+
 @dataclass
 class Candidate:
     """Something that forecasts, and how far off it was on validation windows.
 
     :param name: of a preset or a baseline.
-    :param point: ``batch -> (batch, h, channels)``, standardised.
     """
 
     name: str
-    point: Callable[[Sample], Array]
-    model: ForecastModel | None = None
+    by: ForecastModel | Rule
+    """What forecasts."""
+    cycle: int = 0
+    """Steps of the cycle that is taken off what it reads."""
     residuals: Array | None = field(default=None, repr=False)
     """``(errors, h)``, target minus forecast, standardised; all channels together."""
+
+    @property
+    def model(self) -> ForecastModel | None:
+        """The network, None for a baseline."""
+        return self.by if isinstance(self.by, ForecastModel) else None
+
+    def point(self, batch: Sample) -> Array:
+        """Forecast windows, ``(batch, h, channels)``, standardised."""
+        if isinstance(self.by, ForecastModel):
+            with torch.no_grad():
+                return run(self.by, batch)["forecast"].double().numpy()
+        past, seen = batch["past"].double().numpy(), batch["observed"].numpy()
+        if isinstance(self.by, WindowMean):  # of what was observed
+            count = seen.sum(1, keepdims=True)
+            mean = np.where(seen, past, 0).sum(1, keepdims=True) / np.maximum(count, 1)
+            return self.by(mean)
+        return self.by(carried(past, seen))
 
     def measure(self, split: WindowSplit) -> float:
         """Return the mean squared error over a split and keep the residuals.
@@ -101,50 +123,44 @@ def _corrected(ordered: Array, level: float) -> float:
 
 def network(name: str, model: ForecastModel) -> Candidate:
     """Return a trained model as a candidate."""
+    return Candidate(name, model, model.config.cycle)
 
-    def point(batch: Sample) -> Array:
-        with torch.no_grad():
-            return run(model, batch)["forecast"].double().numpy()
 
-    return Candidate(name, point, model)
+def begin(model: ForecastModel, panels: Sequence[Panel]) -> None:
+    """Set what a model finds in closed form before its training: the map beside its network.
+
+    :param panels: what it will be trained on; the penalty is chosen on their validation steps.
+    """
+    if model.linear is not None and any(p.ends[0] >= _window(model.config) for p in panels):
+        fit = _ridge(panels, model.config.input_size, model.config.h)
+        model.begin_linear(torch.from_numpy(fit.weights[:-1]))  # its intercept is next to 0
+
+
+def _window(config: ForecastConfig) -> int:
+    return config.input_size + config.h
 
 
 def baseline(
-    name: str, panels: Sequence[Panel], *, input_size: int, h: int, season: int
+    name: str, panels: Sequence[Panel], config: ForecastConfig, *, season: int
 ) -> Candidate:
     """Fit a baseline on the training steps of some panels.
 
     :param name: of :data:`BASELINES`.
+    :param config: its look-back, horizon and cycle count.
     :raises ValueError: for another name, or a season longer than the look-back.
     """
+    input_size, h = config.input_size, config.h
     if name == "repeat":
-        return Candidate(name, _on_windows(Repeat(h)))
+        return Candidate(name, Repeat(h))
     if name == "window_mean":
-        return Candidate(name, _mean(h))
+        return Candidate(name, WindowMean(h))
     if name == "seasonal":
         if season > input_size:
             raise ValueError(f"season = {season} is longer than input_size = {input_size}")
-        return Candidate(name, _on_windows(Seasonal(h, season)))
+        return Candidate(name, Seasonal(h, season))
     if name == "ridge":
-        return Candidate(name, _on_windows(_ridge(panels, input_size, h)))
+        return Candidate(name, _ridge(panels, input_size, h), config.cycle)
     raise ValueError(f"no baseline {name!r}: {', '.join(BASELINES)}")
-
-
-def _on_windows(predict: Callable[[Array], Array]) -> Callable[[Sample], Array]:
-    def point(batch: Sample) -> Array:
-        return predict(carried(batch["past"].double().numpy(), batch["observed"].numpy()))
-
-    return point
-
-
-def _mean(h: int) -> Callable[[Sample], Array]:
-    def point(batch: Sample) -> Array:
-        past, seen = batch["past"].double().numpy(), batch["observed"].numpy()
-        count = seen.sum(1, keepdims=True)
-        mean = np.where(seen, past, 0).sum(1, keepdims=True) / np.maximum(count, 1)
-        return WindowMean(h)(mean)
-
-    return point
 
 
 def carried(past: Array, observed: NDArray[np.bool_]) -> Array:

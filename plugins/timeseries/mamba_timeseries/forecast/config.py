@@ -176,6 +176,13 @@ class ForecastConfig:
     norm: Literal["instance", "none", "running"] = "instance"
     """``instance``: the window's own mean and deviation, put back in the end. ``running``: those
     of all observations so far, which a stream can carry. ``none``: the data's scaling."""
+    cycle: Annotated[int, Field(ge=0)] = 0
+    """Steps of a cycle, 24 for the hours of a day: every series' mean cycle, found on its training
+    rows, is taken off and put back (after CycleNet, 2409.18479). 0 takes none off."""
+    linear: bool = False
+    """Whether a linear map from the window, relative to its last value, stands beside the network.
+    Training begins it as the ridge solution and the network as silent, so that the network learns
+    what a linear map leaves."""
     mixer: MixerChoice = MixerChoice("mamba1", d_state=2, d_conv=2, expand=1)
     """A registered mixer and its fields, for every network but ``dlinear``."""
     network: Network = SMamba()
@@ -193,6 +200,8 @@ class ForecastConfig:
             )
         if self.norm == "running" and not isinstance(self.network, PatchDecoder):
             raise ValueError("norm = 'running' needs network.kind = 'patch_decoder'")
+        if self.linear and isinstance(self.network, DLinear):
+            raise ValueError("linear = True needs a network that is not linear itself")
         return self
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -17,7 +17,11 @@ from torch import Tensor
 
 from mamba_timeseries.forecast.config import ForecastConfig, ForecastData
 from mamba_timeseries.forecast.protocol import Array, Scaler, borders
-from mamba_timeseries.frame import Collection, Columns, FrameError, collect_file, listed
+from mamba_timeseries.forecast.scale import SeriesScale, phase_of
+from mamba_timeseries.frame import Collection, Columns, FrameError, Series, collect_file, listed
+
+if TYPE_CHECKING:
+    from mamba_timeseries.forecast.model import ForecastModel
 
 Sample = dict[str, Tensor]
 
@@ -55,9 +59,21 @@ class Panel:
     """``(steps, channels)``."""
     known: NDArray[np.float32]
     """``(steps, covariates)``, standardised."""
-    scaler: Scaler
+    scales: tuple[SeriesScale, ...]
+    """One per channel."""
+    phase: int
+    """Of the first step, in its cycle."""
     ends: tuple[int, int, int]
     """Where training, validation and test end, in steps."""
+
+    def invert(self, values: Array, start: int = 0) -> Array:
+        """Return values in original units.
+
+        :param values: ``(steps, channels)`` or ``(steps, channels, k)``.
+        :param start: the step that the first of them is of.
+        """
+        columns = [s.invert(values[:, c], self.phase + start) for c, s in enumerate(self.scales)]
+        return np.stack(columns, axis=1)
 
 
 class WindowSplit:
@@ -143,7 +159,13 @@ class ForecastDataset:
             else share_ends(len(s), data.val_share, data.test_share)
             for s in collection.series
         ]
-        self.panels, self.model = make_panels(collection, model, ends), model
+        self.panels, self.model = make_panels(collection, model, ends, cycle=model.cycle), model
+
+    def prepare(self, model: ForecastModel) -> None:
+        """Set what the model finds in closed form from the training rows."""
+        from mamba_timeseries.forecast.candidates import begin
+
+        begin(model, self.panels)
 
     def train(self, *, seed: int) -> WindowSplit:
         """Return the windows to learn from."""
@@ -169,25 +191,27 @@ def make_panels(
     collection: Collection,
     model: Reads,
     ends: Sequence[tuple[int, int, int]],
-    scalers: dict[str, tuple[float, float]] | None = None,
+    scales: dict[str, SeriesScale] | None = None,
     known_scaler: Scaler | None = None,
+    cycle: int = 0,
 ) -> list[Panel]:
     """Standardise series and put them together as the model reads them.
 
     :param ends: of each series, from :func:`share_ends` or :func:`borders`.
-    :param scalers: series name -> mean and deviation, in place of those of the training steps.
+    :param scales: by series name, in place of those found on the training steps.
     :param known_scaler: of the covariates, likewise.
+    :param cycle: steps of the cycle to take off; 0 takes none off.
     :raises FrameError: for names, times or covariates that do not fit the model.
     """
     _check_covariates(collection, model)
     if model.channels == 1 and not model.columns:
         return [
-            _panel(collection, [s.name], end, scalers, known_scaler)
+            _panel(collection, [s.name], end, scales, known_scaler, cycle)
             for s, end in zip(collection.series, ends, strict=True)
         ]
     names = match_columns(collection, model)
     _check_one_grid(collection)
-    return [_panel(collection, names, ends[0], scalers, known_scaler)]
+    return [_panel(collection, names, ends[0], scales, known_scaler, cycle)]
 
 
 def match_columns(collection: Collection, model: Reads) -> list[str]:
@@ -242,37 +266,31 @@ def _panel(
     collection: Collection,
     names: list[str],
     ends: tuple[int, int, int],
-    scalers: dict[str, tuple[float, float]] | None,
+    scales: dict[str, SeriesScale] | None,
     known_scaler: Scaler | None,
+    cycle: int,
 ) -> Panel:
     series = [collection.by_name[n] for n in names]
-    values = np.stack([s.y for s in series], axis=1)
     observed = np.stack([s.observed for s in series], axis=1)
-    scaler = _scaler(names, values, observed, ends[0], scalers)
+    phase = phase_of(series[0].times[0], collection.freq)
+    found = scales if scales is not None and all(n in scales for n in names) else {}
+    own = tuple(found.get(s.name) or _measured(s, ends[0], phase, cycle) for s in series)
+    values = np.stack([scale.apply(s.y, phase) for s, scale in zip(series, own, strict=True)], 1)
     known = series[0].known
     if known.shape[1]:
         known = (known_scaler or Scaler.fit(known[: max(ends[0], 1)])).apply(known)
     return Panel(
         tuple(names),
-        np.where(observed, scaler.apply(values), 0).astype(np.float32),
+        np.where(observed, values, 0).astype(np.float32),
         observed,
         known.astype(np.float32),
-        scaler,
+        own,
+        phase,
         ends,
     )
 
 
-def _scaler(
-    names: list[str],
-    values: Array,
-    observed: NDArray[np.bool_],
-    end: int,
-    scalers: dict[str, tuple[float, float]] | None,
-) -> Scaler:
-    if scalers is not None and all(n in scalers for n in names):
-        pairs = np.array([scalers[n] for n in names])
-        return Scaler(pairs[:, 0], pairs[:, 1])
-    first = max(end, 1)
-    seen = np.where(observed, values, np.nan)[:first]
-    empty = ~np.isfinite(seen).any(0)
-    return Scaler.fit(np.where(empty, 0.0, seen))
+def _measured(series: Series, end: int, phase: int, cycle: int) -> SeriesScale:
+    """The scale of a series by its training steps, one at least."""
+    seen = np.where(series.observed, series.y, np.nan)[: max(end, 1)]
+    return SeriesScale.fit(seen, phase, cycle)

@@ -21,6 +21,7 @@ from mamba_timeseries.forecast.context import (
 from mamba_timeseries.forecast.data import Panel, WindowSplit, make_panels
 from mamba_timeseries.forecast.model import Stream
 from mamba_timeseries.forecast.protocol import Scaler
+from mamba_timeseries.forecast.scale import SeriesScale
 from mamba_timeseries.frame import (
     Collection,
     Columns,
@@ -32,7 +33,7 @@ from mamba_timeseries.frame import (
 )
 
 TASK = "ts-forecast"
-TOGETHER = ("s_mamba", "cmamba", "mamba_ts")
+TOGETHER = ("s_mamba", "s_mamba_residual", "cmamba", "mamba_ts")
 """Presets whose networks read several series at once."""
 
 Intervals = Literal["model", "conformal"]
@@ -77,9 +78,10 @@ class Estimator:
         self.best: Candidate | None = None
         self.report: dict[str, dict[str, float]] = {}
         self._context: Collection | None = None
-        self._scalers: dict[str, tuple[float, float]] = {}
+        self._scales: dict[str, SeriesScale] = {}
         self._known_scaler: Scaler | None = None
         self._stream: Stream | None = None
+        self._stream_first: int | None = None  # step of the context that the stream began at
 
     def fit(self, df: Any, *, progress: fitting.Progress | None = None) -> Self:
         """Fit on a table.
@@ -105,6 +107,8 @@ class Estimator:
             self.report[name] = {"val_mse": tried[-1][0]}
         _, best = min(tried, key=lambda pair: pair[0])
         self.best, self._context = best, collection
+        for panel in self._panels(self._config(best.name, collection), collection, held):
+            self._scales |= dict(zip(panel.names, panel.scales, strict=True))
         if held:
             self._test(collection, held, tried)
         return self
@@ -158,20 +162,20 @@ class Estimator:
             fields["norm"] = "instance"  # streams take no covariates, so nothing is lost
         preset = "repeat" if name in BASELINES else name
         if preset == "repeat":
-            return ForecastConfig(**{**fields, "columns": (), "channels": 1, "quantiles": ()})
+            # the naive ones are yardsticks as they are; ridge reads what the networks read
+            cycle = self.fields.get("cycle", 0) if name == "ridge" else 0
+            alone = {"columns": (), "channels": 1, "quantiles": (), "cycle": cycle}
+            return ForecastConfig(**{**fields, **alone})
         return registry.config(TASK, preset=preset, **{**fields, **self.fields})
 
     def _panels(self, config: ForecastConfig, collection: Collection, held: int) -> list[Panel]:
         ends = [self._ends(s, held) for s in collection.series]
-        panels = make_panels(collection, config, ends)
-        for panel in panels:
-            pairs = zip(panel.scaler.center.tolist(), panel.scaler.scale.tolist(), strict=True)
-            self._scalers |= dict(zip(panel.names, pairs, strict=True))
+        panels = make_panels(collection, config, ends, cycle=config.cycle)
         if config.covariates:
             rows = [s.known[: max(e[0], 1)] for s, e in zip(collection.series, ends, strict=True)]
             self._known_scaler = Scaler.fit(np.concatenate(rows))
             panels = make_panels(
-                collection, config, ends, self._scalers, known_scaler=self._known_scaler
+                collection, config, ends, known_scaler=self._known_scaler, cycle=config.cycle
             )
         return panels
 
@@ -181,18 +185,16 @@ class Estimator:
         """Fit one candidate; its validation MSE and itself."""
         config = self._config(name, collection)
         panels = self._panels(config, collection, held)
-        assert self.input_size is not None
         assert self.season is not None
         val = WindowSplit(panels, config, 1)
         if name in BASELINES:
-            made = cand.baseline(
-                name, panels, input_size=self.input_size, h=self.h, season=self.season
-            )
+            made = cand.baseline(name, panels, config, season=self.season)
         else:
             torch.manual_seed(self.seed)
             model: Any = registry.build(TASK, config=config)
             train = WindowSplit(panels, config, 0)
             said = None if progress is None else lambda _, done, total: progress(name, done, total)
+            cand.begin(model, panels)
             fitting.fit(model, train, val, self.train_config, progress=said)
             if isinstance(config.network, MambaTS):
                 fitting.fit_tour(model, train, seed=self.seed)

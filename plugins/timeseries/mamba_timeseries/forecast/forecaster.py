@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -22,6 +23,7 @@ from mamba_timeseries.forecast.data import make_panels, window
 from mamba_timeseries.forecast.estimator import Estimator
 from mamba_timeseries.forecast.model import Stream
 from mamba_timeseries.forecast.protocol import Array, Scaler
+from mamba_timeseries.forecast.scale import SeriesScale, phase_of
 from mamba_timeseries.frame import (
     Collection,
     FrameError,
@@ -60,6 +62,7 @@ class Forecaster(Estimator):
     ) -> Self:
         """:meth:`fit` for series that are checked already."""
         super().fit_collection(collection, progress=progress)
+        self._stream_first = None
         self._stream = self._start_stream()
         return self
 
@@ -196,9 +199,7 @@ class Forecaster(Estimator):
         config = self._config(self.best.name, context) if model is None else model.config
         carried = with_future(context, known)
         ends = [(len(s), len(s), len(s)) for s in context.series]
-        panels = make_panels(
-            carried, config, ends, self._scaled(context), known_scaler=self._known_scaler
-        )
+        panels = make_panels(carried, config, ends, self._scaled(context), self._known_scaler)
         samples = [
             window(p, config, len(context.by_name[p.names[0]]), target=False) for p in panels
         ]
@@ -207,7 +208,7 @@ class Forecaster(Estimator):
         found: dict[str, Array] = {}
         for panel, p, q in zip(panels, point, quantiles, strict=True):
             joined = np.concatenate([p[..., None], q], axis=-1)  # (h, channels, 1 + levels)
-            scaled = panel.scaler.invert(joined.swapaxes(1, 2)).swapaxes(1, 2)
+            scaled = panel.invert(joined, start=len(panel.values))
             found |= {name: scaled[:, k] for k, name in enumerate(panel.names)}
         return found
 
@@ -230,14 +231,15 @@ class Forecaster(Estimator):
             return point, np.empty((*point.shape, 0))
         return point, best.chosen(outputs["quantiles"], levels)
 
-    def _scaled(self, context: Collection) -> dict[str, tuple[float, float]]:
-        """The training scalers; of a series that was not fitted, its own."""
-        scalers = dict(self._scalers)
+    def _scaled(self, context: Collection) -> dict[str, SeriesScale]:
+        """The training scales; of a series that was not fitted, its own."""
+        scales = dict(self._scales)
+        cycle = self.best.cycle if self.best is not None else 0
         for s in context.series:
-            if s.name not in scalers:
-                own = Scaler.fit(np.where(s.observed, s.y, np.nan)[:, None])
-                scalers[s.name] = (float(own.center[0]), float(own.scale[0]))
-        return scalers
+            if s.name not in scales:
+                seen = np.where(s.observed, s.y, np.nan)
+                scales[s.name] = SeriesScale.fit(seen, phase_of(s.times[0], self.freq), cycle)
+        return scales
 
     def _table(
         self, context: Collection, values: dict[str, Array], levels: tuple[float, ...]
@@ -305,7 +307,9 @@ class Forecaster(Estimator):
         except TypeError:
             return None
         longest = max(len(s) for s in self._context.series)
-        return self._read(self._context, stream, max(longest - self.input_size, 0), longest)
+        if self._stream_first is None:
+            self._stream_first = max(longest - self.input_size, 0)
+        return self._read(self._context, stream, self._stream_first, longest)
 
     def _read(
         self, collection: Collection, stream: Stream, first: int, length: int | None = None
@@ -316,15 +320,36 @@ class Forecaster(Estimator):
         length = length or len(collection.series[0])
         rows = np.zeros((len(collection.series), length))
         seen = np.zeros(rows.shape, dtype=bool)
-        scalers = self._scaled(collection)
+        scales = self._scaled(collection)
         for k, s in enumerate(collection.series):
-            center, scale = scalers[s.name]
-            rows[k, length - len(s) :] = (s.y - center) / scale
+            phase = phase_of(s.times[0], self.freq)
+            rows[k, length - len(s) :] = scales[s.name].apply(s.y, phase)
             seen[k, length - len(s) :] = s.observed
         with torch.no_grad():
             return self.best.model.read(
                 torch.from_numpy(rows[:, first:]).float(), torch.from_numpy(seen[:, first:]), stream
             )
+
+    # keeping
+
+    def save(self, folder: Path | str) -> None:
+        """Write what was learnt and the rows it forecasts from; see :mod:`.saved`.
+
+        :param folder: new, or of an earlier :meth:`save`, which is replaced.
+        """
+        from mamba_timeseries.forecast.saved import save
+
+        save(self, Path(folder))
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Self:
+        """Read what :meth:`save` wrote; it forecasts the same, and goes on streaming.
+
+        :raises FileNotFoundError: for a folder without a forecaster.
+        """
+        from mamba_timeseries.forecast.saved import load
+
+        return load(cls, Path(folder))
 
     # judging
 

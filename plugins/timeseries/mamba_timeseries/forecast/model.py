@@ -12,7 +12,7 @@ from mamba_timeseries.forecast import config as C
 from mamba_timeseries.forecast.config import ForecastConfig
 from mamba_timeseries.forecast.networks.base import ForecastNetwork
 from mamba_timeseries.forecast.networks.patch_decoder import PatchDecoderNetwork, StreamState
-from mamba_timeseries.forecast.normalise import RunningScale, window_scale
+from mamba_timeseries.forecast.normalise import RunningScale, carried, window_scale
 
 Outputs = dict[str, Tensor]
 
@@ -38,6 +38,12 @@ class ForecastModel(nn.Module):
         self.config = config
         self.outputs = max(len(config.quantiles), 1)
         self.network = _network(config, config.h * self.outputs)
+        self.linear: nn.Linear | None = None
+        if config.linear:
+            # no bias: a window that is scaled or shifted gives a forecast that is too
+            self.linear = nn.Linear(config.input_size, config.h, bias=False)
+            nn.init.zeros_(self.linear.weight)
+            self.network.silence()
         # what is known ahead adds to the forecast of its own step, in units of the window's scale
         self.known = (
             nn.Sequential(nn.Linear(config.covariates, 32), nn.GELU(), nn.Linear(32, 1, bias=False))
@@ -70,9 +76,34 @@ class ForecastModel(nn.Module):
             center, scale = torch.zeros_like(past[:, :1]), torch.ones_like(past[:, :1])
             z = torch.where(observed, past, 0)
         raw = self._raw(self.network(z, observed), self._effect(known))
+        if self.linear is not None:
+            raw = self._with_linear(raw, past, observed, center, scale)
         return self._finish(
             raw, center.transpose(1, 2)[..., None], scale.transpose(1, 2)[..., None]
         )
+
+    def _with_linear(
+        self, raw: Tensor, past: Tensor, observed: Tensor, center: Tensor, scale: Tensor
+    ) -> Tensor:
+        """Add the linear forecast to the mean, or to the median, in the window's scale."""
+        assert self.linear is not None
+        known = carried(past, observed)
+        last = known[:, -1:]
+        ahead = self.linear((known - last).transpose(1, 2)).transpose(1, 2) + last
+        middle = self.config.quantiles.index(0.5) if self.config.quantiles else 0
+        share = ((ahead - center) / scale).transpose(1, 2)[..., None]
+        return raw + F.pad(share, (middle, self.outputs - 1 - middle))
+
+    @torch.no_grad()
+    def begin_linear(self, weights: Tensor) -> None:
+        """Set the map beside the network.
+
+        :param weights: ``(input_size, h)``, of values relative to the window's last one.
+        :raises TypeError: when the config asks for no such map.
+        """
+        if self.linear is None:
+            raise TypeError("this model has no linear map: build it with linear=True")
+        self.linear.weight.copy_(weights.T)
 
     def _effect(self, known: Tensor) -> Tensor | float:
         """What is known ahead, per step: ``(batch, 1, h, 1)``, relative to the known past."""
@@ -133,12 +164,13 @@ class ForecastModel(nn.Module):
 
     def _streaming(self) -> PatchDecoderNetwork:
         network = self.network
-        whole = self.config.norm == "instance" or self.known is not None
+        whole = self.config.norm == "instance" or self.known is not None or self.config.linear
         if not isinstance(network, PatchDecoderNetwork) or whole:
             raise TypeError(
-                f"network {self.config.network.kind!r} with norm = {self.config.norm!r} and "
-                f"covariates = {self.config.covariates} needs whole windows: a stream needs "
-                "'patch_decoder', norm 'running' or 'none', and no covariates"
+                f"network {self.config.network.kind!r} with norm = {self.config.norm!r}, "
+                f"covariates = {self.config.covariates} and linear = {self.config.linear} needs "
+                "whole windows: a stream needs 'patch_decoder', norm 'running' or 'none', no "
+                "covariates and no linear map"
             )
         return network
 

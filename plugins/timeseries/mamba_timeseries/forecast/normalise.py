@@ -24,6 +24,18 @@ def window_scale(past: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
     return center, (variance + EPS).sqrt()
 
 
+def carried(past: Tensor, observed: Tensor) -> Tensor:
+    """Fill what was not observed: with the last value before, at the start with the first after.
+
+    :param past: ``(batch, steps, channels)``.
+    """
+    steps = torch.arange(past.shape[1], device=past.device)[None, :, None]
+    last = torch.where(observed, steps, -1).cummax(1).values
+    first = observed.int().argmax(1, keepdim=True)
+    known = torch.where(observed, past, 0)  # a window without any value is all 0
+    return known.gather(1, torch.where(last < 0, first, last))
+
+
 @dataclass(frozen=True)
 class RunningScale:
     """Sums over all observations of some streams, in float64; constant in size.

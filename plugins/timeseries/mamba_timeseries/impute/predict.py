@@ -59,7 +59,7 @@ class FileImputer(FilePredictor):
         ends = [(len(s),) * 3 for s in collection.series]
         found: dict[str, np.ndarray] = {}
         for panel in make_panels(collection, self.model.config, ends):
-            filled = panel.scaler.invert(self._fill(panel))
+            filled = panel.invert(self._fill(panel))
             found |= {name: filled[:, k] for k, name in enumerate(panel.names)}
         parts = [
             pd.DataFrame(

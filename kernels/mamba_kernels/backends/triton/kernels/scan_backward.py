@@ -15,44 +15,34 @@ import triton.language as tl
 
 from mamba_kernels.backends.triton.kernels.elementwise import (
     LN2,
-    LOG2E,
     sigmoid,
     silu,
     silu_slope,
-    softplus,
 )
-from mamba_kernels.backends.triton.kernels.scan_place import place
-from mamba_kernels.backends.triton.kernels.steps import load_steps, store_steps, tokens_of
-
-
-@triton.jit
-def _step_size(
-    delta, shift, late, SOFTPLUS: tl.constexpr, RAGGED: tl.constexpr, FAST: tl.constexpr
-):
-    """The step size from its input; zero when ``late``, behind the end."""
-    dt = delta.to(tl.float32) + shift
-    if SOFTPLUS:
-        dt = softplus(dt, FAST)
-    if RAGGED:
-        dt = tl.where(late, 0.0, dt)
-    return dt
+from mamba_kernels.backends.triton.kernels.scan_place import by_channel, place, rates, states
+from mamba_kernels.backends.triton.kernels.steps import (
+    load_steps,
+    step_size,
+    store_steps,
+    tokens_of,
+)
 
 
 @triton.jit(
     do_not_specialize=[
-        "batches", "paths", "groups", "width", "B_groups", "C_groups", "items",
+        "batches", "rows", "paths", "groups", "width", "B_groups", "C_groups", "items",
     ]
 )  # fmt: skip
 def scan_backward(
     dout, dlast, u, delta, A, B, C, D, z, bias, order, cu_seqlens, kept, scratch,
     du, ddelta, dA, dB, dC, dD, dz, dbias, dinitial,
     dout_at, dlast_at, u_at, delta_at, A_at, D_at, z_at, bias_at, order_at, du_at, ddelta_at, dz_at,
-    length, batches, paths, groups, width, B_groups, C_groups, items,
+    length, batches, rows, span, paths, groups, width, B_groups, C_groups, items,
     N: tl.constexpr, PART: tl.constexpr, BLOCK: tl.constexpr, STEPS: tl.constexpr,
     EVERY: tl.constexpr, SOFTPLUS: tl.constexpr, FAST: tl.constexpr, RAGGED: tl.constexpr,
     TILED: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of all inputs; arguments as in ``scan_forward``.
+    """Gradients of all inputs; arguments as in ``scan_forward``, rows may be segments as there.
 
     :param scratch: float32, ``EVERY / STEPS * BLOCK * PART`` for each program.
     :param dA: ``(rows, paths, channels, N)``; dinitial alike, dD and dbias without N.
@@ -68,7 +58,7 @@ def scan_backward(
     total = groups * width
     for item in range(tl.program_id(0), items, tl.num_programs(0)):
         row, batch, path, group, block, channels, live, first, end, slot = place(
-            item, cu_seqlens, length, paths, groups, width, BLOCK, EVERY
+            item, cu_seqlens, length, rows, span, paths, groups, width, BLOCK, EVERY
         )
         there = live[:, None] & (n < N)[None, :]
         dout_base = dout + batch * dout_at[0] + path * dout_at[1] + channels * dout_at[2]
@@ -80,26 +70,23 @@ def scan_backward(
         B_base = B + (lane * B_groups + tl.minimum(group, B_groups - 1)) * length * N + n
         C_base = C + (lane * C_groups + tl.minimum(group, C_groups - 1)) * length * N + n
         partial = (block * batches * paths + lane) * length * N + n
-        kept_base = kept + (slot * paths + path) * total * N + channels[:, None] * N + n[None, :]
+        # unlike `channels` these run on behind the last one (nothing is read there): offsets from
+        # one place need no registers
+        origin = group * width + block % tl.cdiv(width, BLOCK) * BLOCK
+        kept_base = kept + ((slot * paths + path) * total + origin) * N
+        inside = tl.arange(0, BLOCK)[:, None] * N + n[None, :]
         order_base = order
         if order is not None:
             order_base = order + batch * order_at[0] + path * order_at[1]
         if z is not None:
             z_base = z + batch * z_at[0] + path * z_at[1] + channels * z_at[2]
             dz_base = dz + batch * dz_at[0] + path * dz_at[1] + channels * dz_at[2]
-        skip = tl.zeros([BLOCK], tl.float32)
-        if D is not None:
-            skip = tl.load(D + path * D_at[0] + channels * D_at[1]).to(tl.float32)
-        shift = tl.zeros([BLOCK], tl.float32)
-        if bias is not None:
-            shift = tl.load(bias + path * bias_at[0] + channels * bias_at[1]).to(tl.float32)
-        rate_at = A + path * A_at[0] + channels[:, None] * A_at[1] + n[None, :] * A_at[2]
-        rate = tl.load(rate_at, mask=there, other=0.0).to(tl.float32) * LOG2E
+        skip = by_channel(D, path, channels, D_at, BLOCK)
+        shift = by_channel(bias, path, channels, bias_at, BLOCK)
+        rate = rates(A, path, channels, n, there, A_at)
         g = tl.zeros([BLOCK, PART], tl.float32)
         if dlast is not None:
-            at = dlast + row * dlast_at[0] + path * dlast_at[1]
-            at = at + channels[:, None] * dlast_at[2] + n[None, :] * dlast_at[3]
-            g = tl.load(at, mask=there, other=0.0).to(tl.float32)
+            g = states(dlast, row, path, channels, n, there, dlast_at)
         sum_A = tl.zeros([BLOCK, PART], tl.float32)
         sum_D = tl.zeros([BLOCK], tl.float32)
         sum_bias = tl.zeros([BLOCK], tl.float32)
@@ -109,7 +96,8 @@ def scan_backward(
             chunk = chunks - 1 - behind
             start = first + chunk * EVERY
             parts = tl.cdiv(tl.minimum(end - start, EVERY), STEPS)
-            h = tl.load(kept_base + chunk.to(tl.int64) * paths * total * N, mask=there, other=0.0)
+            at = kept_base + chunk.to(tl.int64) * paths * total * N + inside
+            h = tl.load(at, mask=there, other=0.0)
             for part in range(parts):
                 tl.store(scratch + part * (BLOCK * PART) + tile, h)
                 t = start + part * STEPS
@@ -117,7 +105,7 @@ def scan_backward(
                 us = load_steps(u_base, tokens, t, end, u_at[3], BLOCK, STEPS, TILED[1])
                 deltas = load_steps(delta_base, tokens, t, end, delta_at[3], BLOCK, STEPS, TILED[2])
                 for j in tl.static_range(STEPS):
-                    dt = _step_size(deltas[j], shift, t + j >= end, SOFTPLUS, RAGGED, FAST)
+                    dt = step_size(deltas[j], shift, t + j >= end, SOFTPLUS, RAGGED, FAST)
                     b = tl.load(B_base + tokens[j] * N, mask=n < N, other=0.0)
                     inflow = (dt * us[j].to(tl.float32))[:, None] * b[None, :]
                     h = tl.exp2(dt[:, None] * rate) * h + inflow
@@ -133,15 +121,15 @@ def scan_backward(
                 if z is not None:
                     zs = load_steps(z_base, tokens, t, end, z_at[3], BLOCK, STEPS, TILED[3])
                 s = tl.load(scratch + part * (BLOCK * PART) + tile)
-                states = (s,)
+                history = (s,)
                 decays = ()
                 dts = ()
                 for j in tl.static_range(STEPS):
-                    dt = _step_size(deltas[j], shift, t + j >= end, SOFTPLUS, RAGGED, FAST)
+                    dt = step_size(deltas[j], shift, t + j >= end, SOFTPLUS, RAGGED, FAST)
                     b = tl.load(B_base + tokens[j] * N, mask=n < N, other=0.0)
                     decay = tl.exp2(dt[:, None] * rate)
                     inflow = (dt * us[j].to(tl.float32))[:, None] * b[None, :]
-                    states = states + (decay * states[j] + inflow,)
+                    history = history + (decay * history[j] + inflow,)
                     decays = decays + (decay,)
                     dts = dts + (dt,)
                 dus = ()
@@ -154,17 +142,17 @@ def scan_backward(
                     dy = tl.where(live & (t + j < end), douts[j].to(tl.float32), 0.0)
                     if z is not None:
                         gate = zs[j].to(tl.float32)
-                        y = tl.sum(states[j + 1] * c[None, :], 1) + skip * x
+                        y = tl.sum(history[j + 1] * c[None, :], 1) + skip * x
                         dzs = (dy * y * silu_slope(gate),) + dzs
                         dy = dy * silu(gate)
                     g += dy[:, None] * c[None, :]
                     to = partial + tokens[j] * N
                     stored = (n < N) & (t + j < end)
-                    tl.store(dC + to, tl.sum(states[j + 1] * dy[:, None], 0), mask=stored)
+                    tl.store(dC + to, tl.sum(history[j + 1] * dy[:, None], 0), mask=stored)
                     tl.store(dB + to, tl.sum(g * (dts[j] * x)[:, None], 0), mask=stored)
                     inward = tl.sum(g * b[None, :], 1)
                     g = g * decays[j]
-                    flow = g * states[j]
+                    flow = g * history[j]
                     sum_A += flow * dts[j][:, None]
                     ddt = tl.sum(flow * rate, 1) * LN2 + inward * x
                     if SOFTPLUS:

@@ -9,30 +9,36 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from mamba_kernels.backends.triton.kernels.elementwise import LOG2E, silu, softplus
-from mamba_kernels.backends.triton.kernels.scan_place import place
-from mamba_kernels.backends.triton.kernels.steps import load_steps, store_steps, tokens_of
+from mamba_kernels.backends.triton.kernels.elementwise import silu
+from mamba_kernels.backends.triton.kernels.scan_place import by_channel, place, rates, states
+from mamba_kernels.backends.triton.kernels.steps import (
+    load_steps,
+    step_size,
+    store_steps,
+    tokens_of,
+)
 
 
-@triton.jit(do_not_specialize=["paths", "groups", "width", "B_groups", "C_groups"])
+@triton.jit(do_not_specialize=["rows", "paths", "groups", "width", "B_groups", "C_groups"])
 def scan_forward(
     u, delta, A, B, C, D, z, bias, initial, order, cu_seqlens, out, last, kept,
     u_at, delta_at, A_at, D_at, z_at, bias_at, initial_at, order_at, out_at,
-    length, paths, groups, width, B_groups, C_groups,
+    length, rows, span, paths, groups, width, B_groups, C_groups,
     N: tl.constexpr, TILES: tl.constexpr, PART: tl.constexpr, BLOCK: tl.constexpr,
     STEPS: tl.constexpr, EVERY: tl.constexpr, SOFTPLUS: tl.constexpr, FAST: tl.constexpr,
     RAGGED: tl.constexpr, TILED: tl.constexpr,
 ):  # fmt: skip
-    """Outputs, last states, and the states every ``EVERY`` steps when ``kept`` is given.
+    """Outputs; last states and states every ``EVERY`` steps where ``last`` and ``kept`` are given.
 
     Each ``x_at`` holds the strides of x: (batch or row, path, channel, step or state), without what
-    x lacks. B and C are float32, contiguous ``(batch, path, groups, length, N)``.
+    x lacks. B and C are float32, contiguous ``(batch, path, groups, length, N)``. Where time is cut
+    into segments (``span``, as in ``place``) each is a row of its own: in ``initial`` and ``last``.
 
     :param RAGGED: whether steps may lie behind the end.
     :param TILED: for each of u, delta, z and out, whether its time is read in wide accesses.
     """
-    row, batch, path, group, block, channels, live, first, end, slot = place(
-        tl.program_id(0), cu_seqlens, length, paths, groups, width, BLOCK, EVERY
+    row, batch, path, group, _, channels, live, first, end, slot = place(
+        tl.program_id(0), cu_seqlens, length, rows, span, paths, groups, width, BLOCK, EVERY
     )
     total = groups * width
     u_base = u + batch * u_at[0] + path * u_at[1] + channels * u_at[2]
@@ -40,31 +46,21 @@ def scan_forward(
     out_base = out + batch * out_at[0] + path * out_at[1] + channels * out_at[2]
     B_base = B + ((batch * paths + path) * B_groups + tl.minimum(group, B_groups - 1)) * length * N
     C_base = C + ((batch * paths + path) * C_groups + tl.minimum(group, C_groups - 1)) * length * N
-    A_base = A + path * A_at[0] + channels * A_at[1]
-    state_base = (row * paths + path) * total * N + channels * N
     order_base = order
     if order is not None:
         order_base = order + batch * order_at[0] + path * order_at[1]
     if z is not None:
         z_base = z + batch * z_at[0] + path * z_at[1] + channels * z_at[2]
-    skip = tl.zeros([BLOCK], tl.float32)
-    if D is not None:
-        skip = tl.load(D + path * D_at[0] + channels * D_at[1]).to(tl.float32)
-    shift = tl.zeros([BLOCK], tl.float32)
-    if bias is not None:
-        shift = tl.load(bias + path * bias_at[0] + channels * bias_at[1]).to(tl.float32)
-
+    skip = by_channel(D, path, channels, D_at, BLOCK)
+    shift = by_channel(bias, path, channels, bias_at, BLOCK)
     a = ()
     h = ()
     for i in tl.static_range(TILES):
         n = i * PART + tl.arange(0, PART)
         there = live[:, None] & (n < N)[None, :]
-        value = tl.load(A_base[:, None] + n[None, :] * A_at[2], mask=there, other=0.0)
-        a = a + (value.to(tl.float32) * LOG2E,)
+        a = a + (rates(A, path, channels, n, there, A_at),)
         if initial is not None:
-            at = initial + row * initial_at[0] + path * initial_at[1]
-            at = at + channels[:, None] * initial_at[2] + n[None, :] * initial_at[3]
-            h = h + (tl.load(at, mask=there, other=0.0).to(tl.float32),)
+            h = h + (states(initial, row, path, channels, n, there, initial_at),)
         else:
             h = h + (tl.zeros([BLOCK, PART], tl.float32),)
 
@@ -92,11 +88,7 @@ def scan_forward(
         ys = ()
         for j in tl.static_range(STEPS):
             x = us[j].to(tl.float32)
-            dt = deltas[j].to(tl.float32) + shift
-            if SOFTPLUS:
-                dt = softplus(dt, FAST)
-            if RAGGED:  # behind the end the state stands still
-                dt = tl.where(t + j < end, dt, 0.0)
+            dt = step_size(deltas[j], shift, t + j >= end, SOFTPLUS, RAGGED, FAST)
             y = skip * x
             dtx = dt * x
             new = ()
@@ -115,7 +107,8 @@ def scan_forward(
         tokens = next_tokens
         us = next_us
         deltas = next_deltas
-    for i in tl.static_range(TILES):
-        n = i * PART + tl.arange(0, PART)
-        there = live[:, None] & (n < N)[None, :]
-        tl.store(last + state_base[:, None] + n[None, :], h[i], mask=there)
+    if last is not None:
+        to = last + ((row * paths + path) * total + channels[:, None]) * N
+        for i in tl.static_range(TILES):
+            n = i * PART + tl.arange(0, PART)
+            tl.store(to + n[None, :], h[i], mask=live[:, None] & (n < N)[None, :])

@@ -1,9 +1,4 @@
-"""What the kernels of SSD share: where a chunk of time lies, and its step sizes.
-
-Chunks are numbered by slots. A packed sequence s takes slots from ``cu_seqlens[s] // CHUNK + s``
-on: enough for every sequence whatever their lengths, so that the host need not know them. Slots
-that are left over are chunks without steps.
-"""
+"""What the kernels of SSD share: where a chunk of time lies, and its step sizes."""
 
 from __future__ import annotations
 
@@ -11,44 +6,14 @@ import triton
 import triton.language as tl
 
 from mamba_kernels.backends.triton.kernels.elementwise import LOG2E, softplus
-
-
-@triton.jit
-def sequence(row, cu_seqlens, length, CHUNK: tl.constexpr):
-    """Batch item, first and one-past-last step, and first slot of a row or packed sequence."""
-    if cu_seqlens is None:
-        batch = row.to(tl.int64)
-        first = tl.zeros((), tl.int32)
-        end = first + length
-        slot = batch * tl.cdiv(length, CHUNK)
-    else:  # clamped: edges are not checked on the device, and must not lead out of the tensors
-        batch = row.to(tl.int64) * 0
-        first = tl.minimum(tl.maximum(tl.load(cu_seqlens + row).to(tl.int32), 0), length)
-        end = tl.minimum(tl.maximum(tl.load(cu_seqlens + row + 1).to(tl.int32), first), length)
-        slot = (first // CHUNK + row).to(tl.int64)
-    return batch, first, end, slot
+from mamba_kernels.backends.triton.kernels.sequences import row_of_slot, sequence
 
 
 @triton.jit
 def chunk_of_slot(slot, cu_seqlens, length, rows, CHUNK: tl.constexpr):
     """Batch item, and first and one-past-last step of the chunk in a slot."""
-    if cu_seqlens is None:
-        per_row = tl.cdiv(length, CHUNK)
-        row = slot // per_row
-        number = slot % per_row
-    else:  # the last sequence whose slots begin here or before, by bisection
-        row = slot * 0
-        above = row + rows
-        while above - row > 1:
-            middle = (row + above) // 2
-            edge = tl.minimum(tl.maximum(tl.load(cu_seqlens + middle).to(tl.int32), 0), length)
-            begins = edge // CHUNK + middle <= slot
-            row = tl.where(begins, middle, row)
-            above = tl.where(begins, above, middle)
-        number = 0
-    batch, first, end, base = sequence(row, cu_seqlens, length, CHUNK)
-    if cu_seqlens is not None:
-        number = slot - base.to(tl.int32)
+    row, number = row_of_slot(slot, cu_seqlens, length, rows, CHUNK)
+    batch, first, end, _ = sequence(row, cu_seqlens, length, CHUNK)
     start = tl.minimum(first + number * CHUNK, end)
     return batch, start, tl.minimum(end, start + CHUNK)
 
@@ -96,7 +61,7 @@ def tile(base, tokens, live, stride, inner, size: tl.constexpr, BLOCK: tl.conste
 
     :param inner: first of the inner indices.
     """
-    i = inner + tl.arange(0, BLOCK)
+    i = (inner + tl.arange(0, BLOCK)).to(tl.int64)
     at = base + tokens[:, None] * stride + i[None, :] * inner_at
     value = tl.load(at, mask=live[:, None] & (i < size)[None, :], other=0.0)
     return value.to(tl.float32)

@@ -30,7 +30,7 @@ def head_gradients(
     dout, x, dt, A, B, C, D, z, bias, order, cu_seqlens, entering, leaving,
     dx, ddt, dA, dD, dbias,
     dout_at, x_at, dt_at, A_at, B_at, C_at, D_at, z_at, bias_at, order_at, dx_at, ddt_at,
-    length, rows, paths, heads, per_group, low, high, states,
+    length, rows, paths, heads, per_group, low, high, places, states,
     P: tl.constexpr, N: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
     CHUNK: tl.constexpr, SOFTPLUS: tl.constexpr, FAST: tl.constexpr, DOT: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -39,8 +39,6 @@ def head_gradients(
 
     Arguments as in ``chunk_outputs``.
 
-    :param states: N, as a number the compiler does not know, so that it leaves the loop one.
-    :param COLUMNS: states at a time; a power of two.
     :param dA: ``(slots, paths, heads)``, as dbias; dD ``(slots, paths, heads, P)``.
     """
     item = tl.program_id(0)
@@ -55,28 +53,14 @@ def head_gradients(
     tokens = read_tokens(order_base, start, end, order_at[2], CHUNK)
     i = tl.arange(0, CHUNK)
     live = start + i < end
-    p = tl.arange(0, ROWS)
-    rectangle = live[:, None] & (p < P)[None, :]
     later = i[:, None] >= i[None, :]
     B_base = B + batch * B_at[0] + path * B_at[1] + group * B_at[3]
     C_base = C + batch * C_at[0] + path * C_at[1] + group * C_at[3]
-    number = (slot.to(tl.int64) * paths + path) * heads + head
     CB = tl.zeros([CHUNK, CHUNK], tl.float32)
-    from_state = tl.zeros([CHUNK, ROWS], tl.float32)
-    grad = tl.zeros([CHUNK, ROWS], tl.float32)
-    along = tl.zeros([ROWS], tl.float32)
     for first in range(0, states, COLUMNS):
-        n = first + tl.arange(0, COLUMNS)
         Bs = tile(B_base, tokens, live, B_at[2], first, N, COLUMNS, B_at[4]).to(DOT)
         Cs = tile(C_base, tokens, live, C_at[2], first, N, COLUMNS, C_at[4]).to(DOT)
         CB += tl.dot(Cs, tl.trans(Bs), input_precision=PRECISION)
-        there = (p < P)[:, None] & (n < N)[None, :] & (start < end)
-        place = number * (P * N) + p[:, None] * N + n[None, :]
-        state = tl.load(entering + place, mask=there, other=0.0)
-        from_state += tl.dot(Cs, tl.trans(state.to(DOT)), input_precision=PRECISION)
-        after = tl.load(leaving + place, mask=there, other=0.0)
-        grad += tl.dot(Bs, tl.trans(after.to(DOT)), input_precision=PRECISION)
-        along += tl.sum(state.to(tl.float32) * after.to(tl.float32), 1)
     a = rate(A, path, head, A_at)
     dt_base = dt + batch * dt_at[0] + path * dt_at[1] + head * dt_at[3]
     shift = scalar(bias, path, head, bias_at)
@@ -85,40 +69,61 @@ def head_gradients(
     whole = tl.sum(step * a, 0)
     mixing = CB * tl.exp2(tl.where(later, log[:, None] - log[None, :], float("-inf")))
     x_base = x + batch * x_at[0] + path * x_at[1] + head * x_at[3]
-    xs = tile(x_base, tokens, live, x_at[2], 0, P, ROWS, x_at[4])
     dout_base = dout + batch * dout_at[0] + path * dout_at[1] + head * dout_at[3]
-    dy = tile(dout_base, tokens, live, dout_at[2], 0, P, ROWS, dout_at[4])
-    skip = tl.zeros([ROWS], tl.float32)
-    if D is not None:
-        D_base = D + path * D_at[0] + head * D_at[1]
-        skip = tl.load(D_base + p * D_at[2], mask=p < P, other=0.0).to(tl.float32)
-    from_state = from_state * tl.exp2(log)[:, None]
     if z is not None:
         z_base = z + batch * z_at[0] + path * z_at[1] + head * z_at[3]
-        dy = dy * silu(tile(z_base, tokens, live, z_at[2], 0, P, ROWS, z_at[4]))
-    carried = tl.sum(from_state * dy, 1)
-    grad = grad * tl.exp2(whole - log)[:, None]
-    given = tl.sum(grad * xs, 1) * step
-    pair = tl.dot(dy.to(DOT), tl.trans(xs.to(DOT)), input_precision=PRECISION)
+    dx_base = dx + batch * dx_at[0] + path * dx_at[1] + head * dx_at[3]
+    number = (slot.to(tl.int64) * paths + path) * heads + head
+    pair = tl.zeros([CHUNK, CHUNK], tl.float32)
+    carried = tl.zeros([CHUNK], tl.float32)
+    given = tl.zeros([CHUNK], tl.float32)
+    taken = tl.zeros([CHUNK], tl.float32)
+    along = tl.zeros([ROWS], tl.float32)
+    for place in range(0, places, ROWS):
+        p = place + tl.arange(0, ROWS)
+        from_state = tl.zeros([CHUNK, ROWS], tl.float32)
+        grad = tl.zeros([CHUNK, ROWS], tl.float32)
+        for first in range(0, states, COLUMNS):
+            n = first + tl.arange(0, COLUMNS)
+            there = (p < P)[:, None] & (n < N)[None, :] & (start < end)
+            at = number * (P * N) + p[:, None] * N + n[None, :]
+            Cs = tile(C_base, tokens, live, C_at[2], first, N, COLUMNS, C_at[4]).to(DOT)
+            state = tl.load(entering + at, mask=there, other=0.0)
+            from_state += tl.dot(Cs, tl.trans(state.to(DOT)), input_precision=PRECISION)
+            Bs = tile(B_base, tokens, live, B_at[2], first, N, COLUMNS, B_at[4]).to(DOT)
+            after = tl.load(leaving + at, mask=there, other=0.0)
+            grad += tl.dot(Bs, tl.trans(after.to(DOT)), input_precision=PRECISION)
+            along += tl.sum(state.to(tl.float32) * after.to(tl.float32), 1)
+        xs = tile(x_base, tokens, live, x_at[2], place, P, ROWS, x_at[4])
+        dy = tile(dout_base, tokens, live, dout_at[2], place, P, ROWS, dout_at[4])
+        if z is not None:
+            dy = dy * silu(tile(z_base, tokens, live, z_at[2], place, P, ROWS, z_at[4]))
+        carried += tl.sum(from_state * dy, 1)
+        grad = grad * tl.exp2(whole - log)[:, None]
+        given += tl.sum(grad * xs, 1)
+        pair += tl.dot(dy.to(DOT), tl.trans(xs.to(DOT)), input_precision=PRECISION)
+        grad += tl.dot(tl.trans(mixing.to(DOT)), dy.to(DOT), input_precision=PRECISION)
+        taken += tl.sum(grad * xs, 1)
+        grad = grad * step[:, None]
+        if D is not None:
+            D_base = D + path * D_at[0] + head * D_at[1]
+            skip = tl.load(D_base + p * D_at[2], mask=p < P, other=0.0).to(tl.float32)
+            grad += skip[None, :] * dy
+            tl.store(dD + number * P + p, tl.sum(dy * xs, 0), mask=p < P)
+        to = dx_base + tokens[:, None] * dx_at[2] + p.to(tl.int64)[None, :] * dx_at[4]
+        tl.store(to, grad.to(dx.dtype.element_ty), mask=live[:, None] & (p < P)[None, :])
     flow = tl.where(i[:, None] > i[None, :], pair * mixing, 0.0) * step[None, :]
-    net = tl.sum(flow, 1) - tl.sum(flow, 0) + carried
-    crossing = tl.sum(tl.where(later, net[:, None], given[:, None]), 0)
+    net = tl.sum(flow, 1) - tl.sum(flow, 0) + carried * tl.exp2(log)
+    crossing = tl.sum(tl.where(later, net[:, None], (given * step)[:, None]), 0)
     crossing += tl.sum(along, 0) * tl.exp2(whole)
-    grad += tl.dot(tl.trans(mixing.to(DOT)), dy.to(DOT), input_precision=PRECISION)
     tl.store(dA + number, tl.sum(crossing * step, 0))
-    dstep = tl.where(free & live, tl.sum(grad * xs, 1) + crossing * (a * LN2), 0.0)
+    dstep = tl.where(free & live, taken + crossing * (a * LN2), 0.0)
     if SOFTPLUS:
         dstep = dstep * sigmoid(raw)
     to = ddt + batch * ddt_at[0] + path * ddt_at[1] + head * ddt_at[3]
     tl.store(to + tokens * ddt_at[2], dstep.to(ddt.dtype.element_ty), mask=live)
     if dbias is not None:
         tl.store(dbias + number, tl.sum(dstep, 0))
-    if dD is not None:
-        tl.store(dD + number * P + p, tl.sum(dy * xs, 0), mask=p < P)
-    to = dx + batch * dx_at[0] + path * dx_at[1] + head * dx_at[3]
-    to = to + tokens[:, None] * dx_at[2] + p[None, :] * dx_at[4]
-    grad = grad * step[:, None] + skip[None, :] * dy
-    tl.store(to, grad.to(dx.dtype.element_ty), mask=rectangle)
 
 
 @triton.jit(
@@ -127,7 +132,7 @@ def head_gradients(
 def group_gradients(
     dout, x, dt, A, B, C, z, bias, order, cu_seqlens, entering, leaving, dB, dC,
     dout_at, x_at, dt_at, A_at, B_at, C_at, z_at, bias_at, order_at,
-    length, rows, batches, paths, heads, per_group, low, high,
+    length, rows, batches, paths, heads, per_group, low, high, places,
     P: tl.constexpr, N: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
     HEADS: tl.constexpr, CHUNK: tl.constexpr, SOFTPLUS: tl.constexpr, FAST: tl.constexpr,
     DOT: tl.constexpr, PRECISION: tl.constexpr,
@@ -152,7 +157,6 @@ def group_gradients(
     tokens = read_tokens(order_base, start, end, order_at[2], CHUNK)
     i = tl.arange(0, CHUNK)
     live = start + i < end
-    p = tl.arange(0, ROWS)
     n = first + tl.arange(0, COLUMNS)
     sum_CB = tl.zeros([CHUNK, CHUNK], tl.float32)
     sum_B = tl.zeros([CHUNK, COLUMNS], tl.float32)
@@ -165,25 +169,28 @@ def group_gradients(
         _, step, _ = step_sizes(dt_base, tokens, live, dt_at[2], shift, low, high, SOFTPLUS, FAST)
         log = tl.cumsum(step * a, 0)
         whole = tl.sum(step * a, 0)
+        past = tl.where(i[:, None] >= i[None, :], log[:, None] - log[None, :], float("-inf"))
         x_base = x + batch * x_at[0] + path * x_at[1] + head * x_at[3]
-        inputs = tile(x_base, tokens, live, x_at[2], 0, P, ROWS, x_at[4]) * step[:, None]
         dout_base = dout + batch * dout_at[0] + path * dout_at[1] + head * dout_at[3]
-        dy = tile(dout_base, tokens, live, dout_at[2], 0, P, ROWS, dout_at[4])
         if z is not None:
             z_base = z + batch * z_at[0] + path * z_at[1] + head * z_at[3]
-            dy = dy * silu(tile(z_base, tokens, live, z_at[2], 0, P, ROWS, z_at[4]))
-        past = tl.where(i[:, None] >= i[None, :], log[:, None] - log[None, :], float("-inf"))
-        pair = tl.dot(dy.to(DOT), tl.trans(inputs.to(DOT)), input_precision=PRECISION)
-        sum_CB += pair * tl.exp2(past)
-        place = ((slot.to(tl.int64) * paths + path) * heads + head) * (P * N)
-        place = place + p[:, None] * N + n[None, :]
-        there = (p < P)[:, None] & (n < N)[None, :] & (start < end)
-        state = tl.load(entering + place, mask=there, other=0.0).to(DOT)
-        dy = (dy * tl.exp2(log)[:, None]).to(DOT)
-        sum_C += tl.dot(dy, state, input_precision=PRECISION)
-        after = tl.load(leaving + place, mask=there, other=0.0).to(DOT)
-        inputs = (inputs * tl.exp2(whole - log)[:, None]).to(DOT)
-        sum_B += tl.dot(inputs, after, input_precision=PRECISION)
+        number = (slot.to(tl.int64) * paths + path) * heads + head
+        for place in range(0, places, ROWS):
+            p = place + tl.arange(0, ROWS)
+            inputs = tile(x_base, tokens, live, x_at[2], place, P, ROWS, x_at[4]) * step[:, None]
+            dy = tile(dout_base, tokens, live, dout_at[2], place, P, ROWS, dout_at[4])
+            if z is not None:
+                dy = dy * silu(tile(z_base, tokens, live, z_at[2], place, P, ROWS, z_at[4]))
+            pair = tl.dot(dy.to(DOT), tl.trans(inputs.to(DOT)), input_precision=PRECISION)
+            sum_CB += pair * tl.exp2(past)
+            at = number * (P * N) + p[:, None] * N + n[None, :]
+            there = (p < P)[:, None] & (n < N)[None, :] & (start < end)
+            state = tl.load(entering + at, mask=there, other=0.0).to(DOT)
+            dy = (dy * tl.exp2(log)[:, None]).to(DOT)
+            sum_C += tl.dot(dy, state, input_precision=PRECISION)
+            after = tl.load(leaving + at, mask=there, other=0.0).to(DOT)
+            inputs = (inputs * tl.exp2(whole - log)[:, None]).to(DOT)
+            sum_B += tl.dot(inputs, after, input_precision=PRECISION)
     B_base = B + batch * B_at[0] + path * B_at[1] + group.to(tl.int64) * B_at[3]
     C_base = C + batch * C_at[0] + path * C_at[1] + group.to(tl.int64) * C_at[3]
     inner = sum_CB.to(DOT)

@@ -10,11 +10,11 @@ import triton
 import triton.language as tl
 
 from mamba_kernels.backends.triton.kernels.elementwise import silu
+from mamba_kernels.backends.triton.kernels.sequences import sequence
 from mamba_kernels.backends.triton.kernels.ssd_chunk import (
     rate,
     read_tokens,
     scalar,
-    sequence,
     step_sizes,
     tile,
 )

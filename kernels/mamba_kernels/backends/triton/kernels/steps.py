@@ -10,6 +10,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from mamba_kernels.backends.triton.kernels.elementwise import softplus
+
 
 @triton.jit
 def tokens_of(order, first, end, stride, STEPS: tl.constexpr):
@@ -95,3 +97,17 @@ def store_steps(
         for j in tl.static_range(STEPS):
             at = base + tokens[j] * stride
             tl.store(at, rows[j].to(base.dtype.element_ty), mask=live & (first + j < end))
+
+
+@triton.jit
+def step_size(delta, shift, late, SOFTPLUS: tl.constexpr, RAGGED: tl.constexpr, FAST: tl.constexpr):
+    """The step size from its input; zero when ``late``, behind the end: the state stands still.
+
+    :param RAGGED: whether it may be late.
+    """
+    dt = delta.to(tl.float32) + shift
+    if SOFTPLUS:
+        dt = softplus(dt, FAST)
+    if RAGGED:
+        dt = tl.where(late, 0.0, dt)
+    return dt

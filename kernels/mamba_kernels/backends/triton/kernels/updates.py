@@ -90,7 +90,7 @@ def convolution_update(
     if bias is not None:
         shift = tl.load(bias + channel * bias_at, mask=live, other=0.0).to(tl.float32)
     for first in range(0, steps, STEPS):
-        t = first + tl.arange(0, STEPS)
+        t = (first + tl.arange(0, STEPS)).to(tl.int64)
         y = tl.zeros([BLOCK, STEPS], tl.float32) + shift[:, None]
         for i in tl.static_range(WIDTH):
             source = t - (WIDTH - 1) + i  # negative: in the state
@@ -112,7 +112,7 @@ def convolution_update(
         tl.store(to, y.to(out.dtype.element_ty), mask=live[:, None] & (t < steps)[None, :])
     j = tl.arange(0, PLACES)
     there = live[:, None] & (j < kept)[None, :]
-    source = j + steps - kept
+    source = j.to(tl.int64) + steps - kept
     recent = tl.load(
         new + source[None, :] * x_at[2], mask=there & (source >= 0)[None, :], other=0.0
     )

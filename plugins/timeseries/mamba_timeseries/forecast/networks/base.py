@@ -11,6 +11,14 @@ from torch.nn import functional as F
 class ForecastNetwork(nn.Module, ABC):
     """From normalised windows to the values of every step."""
 
+    head: nn.Linear
+    """The last map of all networks but ``dlinear``."""
+
+    def silence(self) -> None:
+        """Make it forecast nothing but the window's mean until it is trained."""
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
     @abstractmethod
     def forward(self, z: Tensor, observed: Tensor) -> Tensor:
         """Forecast.

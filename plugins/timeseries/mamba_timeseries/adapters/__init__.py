@@ -1,0 +1,1 @@
+"""The forecasters behind the interfaces of other libraries; each module needs its library."""

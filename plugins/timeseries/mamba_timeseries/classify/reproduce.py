@@ -1,0 +1,90 @@
+"""The table of the card ``ts-classify``: sets of the UCR and UEA archives, several seeds.
+
+``python -m mamba_timeseries.classify.reproduce --root FOLDER --out FOLDER GunPoint ArrowHead``
+
+``--root`` holds ``NAME/NAME_TRAIN.ts`` and ``NAME/NAME_TEST.ts``. Every run leaves its folder in
+``--out``; what is there is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+import mamba_core
+from mamba_timeseries.classify.data import read_ts
+
+SETS = (
+    "GunPoint",
+    "ArrowHead",
+    "ItalyPowerDemand",
+    "OSULeaf",
+    "ACSF1",
+    "JapaneseVowels",
+    "BasicMotions",
+    "PickupGestureWiimoteZ",
+)
+STEPS = 600
+
+
+def run(root: Path, name: str, seed: int, out: Path) -> float:
+    """Train on a set unless it was done before; the accuracy on its test series.
+
+    :param out: folder of this run.
+    """
+    files = {part: root / name / f"{name}_{part.upper()}.ts" for part in ("train", "test")}
+    known = read_ts(files["train"])
+    if not (out / "best").is_dir():
+        mamba_core.train(
+            "ts-classify",
+            model={
+                "classes": len({s.label for s in known}),
+                "channels": known[0].values.shape[1],
+            },
+            data=files,
+            train={"seed": seed, "max_steps": STEPS, "val_every": STEPS // 12, "batch_size": 16},
+            out=out,
+            resume=True,
+        )
+    result = mamba_core.evaluate(out, batch_size=32)
+    return result.metrics["accuracy"]
+
+
+def table(found: Mapping[str, Sequence[float]]) -> str:
+    """Return accuracies as a table: mean and deviation over seeds."""
+    lines = ["| set | accuracy | seeds |", "|---|---|---|"]
+    for name, values in found.items():
+        spread = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
+        lines.append(f"| {name} | {mean(values):.3f}{spread} | {len(values)} |")
+    return "\n".join(lines)
+
+
+def main(words: Iterable[str] | None = None) -> None:
+    """Run what is missing and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("sets", nargs="*", default=list(SETS), help="names of sets")
+    parser.add_argument("--root", type=Path, required=True, help="folder with a folder per set")
+    parser.add_argument("--out", type=Path, required=True, help="folder for results, kept")
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    given = parser.parse_args(None if words is None else list(words))
+    torch.set_num_threads(1)
+    plan = [(seed, name) for seed in given.seeds for name in given.sets]
+    found: dict[str, list[float]] = {name: [] for name in given.sets}
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("ts-classify", total=len(plan))
+        for seed, name in plan:
+            bar.update(task, description=f"{name}, seed {seed}")
+            found[name].append(run(given.root, name, seed, given.out / f"{name}_s{seed}"))
+            bar.advance(task)
+    print(table(found))
+
+
+if __name__ == "__main__":
+    main()

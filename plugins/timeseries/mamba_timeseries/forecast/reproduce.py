@@ -1,0 +1,217 @@
+"""The tables of the card ``ts-forecast``: standard sets, all horizons, several seeds.
+
+``python -m mamba_timeseries.forecast.reproduce ETTh1 --root FOLDER --out FOLDER``
+
+Every run leaves a small file in ``--out``; what is there is not run again. The model is chosen on
+validation windows; test windows are read once, after that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from mamba_core import registry
+from mamba_core.atomic import new_file
+from mamba_timeseries.forecast import fit as fitting
+from mamba_timeseries.forecast.baselines import Repeat, Seasonal, WindowMean, fit_ridge
+from mamba_timeseries.forecast.candidates import begin
+from mamba_timeseries.forecast.config import ForecastTrain
+from mamba_timeseries.forecast.data import Panel, WindowSplit
+from mamba_timeseries.forecast.protocol import (
+    FILES,
+    Errors,
+    Predict,
+    StandardSet,
+    Windows,
+    errors,
+    load_standard,
+)
+from mamba_timeseries.forecast.scale import SeriesScale
+
+HORIZONS = {"ETTh1": (96, 192, 336, 720), "Exchange": (96, 192, 336, 720), "ILI": (24, 36, 48, 60)}
+LOOK_BACK = {"ETTh1": 96, "Exchange": 96, "ILI": 104}
+CYCLE = {"ETTh1": 24, "Exchange": 0, "ILI": 52}
+"""Hours of the day, weeks of the year; exchange rates have none."""
+
+_SLOW = {"lr": 1.5e-4, "warmup_steps": 50, "weight_decay": 0.0}
+TRAIN: dict[str, dict[str, Any]] = {
+    "s_mamba": {**_SLOW, "max_steps": 792, "ema": None},
+    "s_mamba_residual": {**_SLOW, "max_steps": 528, "ema": 0.99},
+}
+"""Training by preset where it differs from :data:`DEFAULT`; one setting for all horizons."""
+DEFAULT: dict[str, Any] = {"lr": 1e-3, "max_steps": 792, "ema": 0.99}
+PRESETS = ("s_mamba_residual", "s_mamba", "patch_decoder", "patch_transformer", "dlinear")
+
+
+def panel_of(data: StandardSet, cycle: int) -> Panel:
+    """Return all columns of a standard set as the models read them.
+
+    :param cycle: steps of the cycle to take off; row 0 has phase 0.
+    """
+    train = data.ends[0]
+    scales = tuple(SeriesScale.fit(column[:train], 0, cycle) for column in data.values.T)
+    values = [s.apply(y, 0) for s, y in zip(scales, data.values.T, strict=True)]
+    return Panel(
+        names=tuple(f"column {c}" for c in range(len(scales))),
+        values=np.stack(values, axis=1).astype(np.float32),
+        observed=np.ones(data.values.shape, dtype=bool),
+        known=np.empty((len(data.values), 0), dtype=np.float32),
+        scales=scales,
+        phase=0,
+        ends=data.ends,
+    )
+
+
+def run(data: StandardSet, name: str, preset: str, h: int, seed: int) -> dict[str, float]:
+    """Train a preset on a set and measure it on all test windows.
+
+    :param name: of the set, for its look-back and cycle.
+    :returns: ``val_mse``, ``mse``, ``mae`` in standardised units, ``steps``, ``seconds``.
+    """
+    began = time.monotonic()
+    asked = registry.config("ts-forecast", preset=preset)
+    cycle = CYCLE[name] if asked.cycle else 0
+    fields = {"h": h, "input_size": LOOK_BACK[name], "channels": data.values.shape[1]}
+    config = registry.config("ts-forecast", preset=preset, cycle=cycle, **fields)
+    panel = panel_of(data, cycle)
+    train, val, test = (WindowSplit([panel], config, part) for part in range(3))
+    settings = {**DEFAULT, **TRAIN.get(preset, {})}
+    per_epoch = -(-len(train) // 32)
+    settings["val_every"] = max(min(per_epoch, settings["max_steps"]) // 4, 1)
+    torch.manual_seed(seed)
+    model: Any = registry.build("ts-forecast", config=config)
+    begin(model, [panel])
+    made = fitting.fit(model, train, val, ForecastTrain(seed=seed, patience=5, **settings))
+    found = _measured(model, test)
+    seconds = time.monotonic() - began
+    return {
+        "val_mse": made.loss,
+        "mse": found.mse,
+        "mae": found.mae,
+        "steps": made.steps,
+        "seconds": round(seconds, 1),
+    }
+
+
+@torch.no_grad()
+def _measured(model: Any, split: WindowSplit, batch_size: int = 256) -> Errors:
+    """Errors over all windows; the same for every batch size."""
+    model.eval()
+    squared = absolute = 0.0
+    count = 0
+    for start in range(0, len(split), batch_size):
+        batch = fitting.batch_of(split, list(range(start, min(start + batch_size, len(split)))))
+        error = (fitting.run(model, batch)["forecast"] - batch["target"]).double()
+        squared += float(error.square().sum())
+        absolute += float(error.abs().sum())
+        count += error.numel()
+    return Errors(squared / count, absolute / count, len(split))
+
+
+def closed_form(data: StandardSet, name: str, h: int) -> dict[str, Errors]:
+    """Return the errors of the baselines on all test windows; ridge with and without the cycle."""
+    size = LOOK_BACK[name]
+    rows: dict[str, Predict] = {"repeat": Repeat(h), "window mean": WindowMean(h)}
+    parts = {p: data.windows(p, input_size=size, h=h) for p in ("train", "val", "test")}
+    if CYCLE[name]:
+        rows[f"seasonal ({CYCLE[name]})"] = Seasonal(h, CYCLE[name])
+    found = {label: errors(predict, parts["test"]) for label, predict in rows.items()}
+    found["ridge, centred"] = _ridge(parts)
+    if CYCLE[name]:
+        off = panel_of(data, CYCLE[name]).values.astype(float)
+        starts = (0, data.ends[0] - size, data.ends[1] - size)
+        cut = [Windows(off[s:e], size, h) for s, e in zip(starts, data.ends, strict=True)]
+        found["ridge, centred, cycle off"] = _ridge(dict(zip(parts, cut, strict=True)))
+    return found
+
+
+def _ridge(parts: dict[str, Windows]) -> Errors:
+    predict: Predict = fit_ridge([parts["train"]], [parts["val"]])
+    return errors(predict, parts["test"])
+
+
+def table(name: str, out: Path, presets: Sequence[str]) -> str:
+    """Return what was run as a table: mean and deviation over seeds, MSE / MAE."""
+    head = ["model", *(f"H {h}" for h in HORIZONS[name]), "seeds"]
+    lines = [" | ".join(head), " | ".join("---" for _ in head)]
+    closed = _read(out / name / "closed_form.json")
+    for label in next(iter(closed.values()), {}):
+        cells = ["{mse:.4f} / {mae:.4f}".format(**closed[str(h)][label]) for h in HORIZONS[name]]
+        lines.append(" | ".join([label, *cells, "closed form"]))
+    for preset in presets:
+        cells, seeds = [], set()
+        for h in HORIZONS[name]:
+            runs = [_read(p) for p in sorted((out / name).glob(f"{preset}_h{h}_s*.json"))]
+            cells.append(_cell(runs))
+            seeds.add(len(runs))
+        lines.append(" | ".join([f"`{preset}`", *cells, ", ".join(map(str, sorted(seeds)))]))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _cell(runs: Sequence[dict[str, float]]) -> str:
+    if not runs:
+        return "not run"
+    shown = []
+    for metric in ("mse", "mae"):
+        values = [r[metric] for r in runs]
+        spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
+        shown.append(f"{mean(values):.4f}{spread}")
+    return " / ".join(shown)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _write(path: Path, found: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with new_file(path) as unfinished:
+        unfinished.write_text(json.dumps(found, indent=1), encoding="utf-8")
+
+
+def main(words: Iterable[str] | None = None) -> None:
+    """Run what is missing and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("set", choices=FILES, help="which standard set")
+    parser.add_argument("--root", type=Path, required=True, help="folder with its file")
+    parser.add_argument("--out", type=Path, required=True, help="folder for results, kept")
+    parser.add_argument("--presets", nargs="*", default=list(PRESETS))
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    given = parser.parse_args(None if words is None else list(words))
+    torch.set_num_threads(1)
+    data = load_standard(given.set, given.root)
+    closed = given.out / given.set / "closed_form.json"
+    if not closed.is_file():
+        rows = {h: closed_form(data, given.set, h) for h in HORIZONS[given.set]}
+        _write(closed, {h: {k: vars(v) for k, v in found.items()} for h, found in rows.items()})
+    plan = [
+        (seed, preset, h)
+        for seed in given.seeds
+        for preset in given.presets
+        for h in HORIZONS[given.set]
+    ]
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(given.set, total=len(plan))
+        for seed, preset, h in plan:
+            path = given.out / given.set / f"{preset}_h{h}_s{seed}.json"
+            bar.update(task, description=f"{preset}, H {h}, seed {seed}")
+            if not path.is_file():
+                _write(path, run(data, given.set, preset, h, seed))
+            bar.advance(task)
+    print(table(given.set, given.out, given.presets))
+
+
+if __name__ == "__main__":
+    main()

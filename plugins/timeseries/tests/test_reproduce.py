@@ -1,0 +1,92 @@
+"""The programs behind the cards' tables, on made-up sets."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from mamba_timeseries.classify import reproduce as classes
+from mamba_timeseries.forecast import reproduce, speed
+from mamba_timeseries.forecast.protocol import StandardSet, borders, errors
+
+
+@pytest.fixture
+def waves(monkeypatch):
+    """A set with a daily cycle, small horizons, two training steps."""
+    rng = np.random.default_rng(0)
+    steps = np.arange(600)[:, None]
+    values = np.sin(6.2832 * steps / 24 + np.arange(3)) + 0.1 * rng.normal(size=(600, 3))
+    data = StandardSet(values, borders(600))
+    monkeypatch.setattr(reproduce, "load_standard", lambda name, folder: data)
+    monkeypatch.setattr(reproduce, "HORIZONS", {"ETTh1": (4, 6)})
+    monkeypatch.setattr(reproduce, "LOOK_BACK", {"ETTh1": 24})
+    short = {"max_steps": 2, "lr": 1e-3, "ema": None}
+    monkeypatch.setattr(reproduce, "TRAIN", {})
+    monkeypatch.setattr(reproduce, "DEFAULT", short)
+    return data
+
+
+def test_the_cycle_is_off_and_errors_stay_in_the_same_units(waves):
+    panel = reproduce.panel_of(waves, 24)
+    assert panel.values.std() < 0.3  # the waves are gone, the noise is left
+    back = panel.invert(panel.values.astype(float))
+    np.testing.assert_allclose(back, waves.values, atol=1e-5)
+    closed = reproduce.closed_form(waves, "ETTh1", 4)
+    assert closed["ridge, centred, cycle off"].mse < closed["seasonal (24)"].mse
+    windows = waves.windows("test", input_size=24, h=4)
+    assert closed["repeat"].mse == errors(reproduce.Repeat(4), windows).mse
+
+
+def test_a_table_of_runs_and_none_is_run_twice(waves, tmp_path, capsys, monkeypatch):
+    words = ["ETTh1", "--root", ".", "--out", str(tmp_path), "--seeds", "0", "1"]
+    words += ["--presets", "s_mamba_residual", "dlinear"]
+    reproduce.main(words)
+    first = capsys.readouterr().out
+    assert first.count("±") == 2 * 2 * 2  # two presets, two horizons, two errors
+    assert "ridge, centred, cycle off" in first
+    kept = json.loads((tmp_path / "ETTh1" / "s_mamba_residual_h4_s0.json").read_text())
+    assert kept["steps"] == 2
+    assert np.isfinite(kept["mse"])
+    monkeypatch.setattr(reproduce, "run", None)  # would fail if it were called
+    reproduce.main(words)
+    assert capsys.readouterr().out == first
+
+
+def test_the_errors_of_a_run_are_those_of_all_test_windows(waves):
+    ran = reproduce.run(waves, "ETTh1", "s_mamba_residual", 4, 0)
+    again = reproduce.run(waves, "ETTh1", "s_mamba_residual", 4, 0)
+    assert {**ran, "seconds": 0} == {**again, "seconds": 0}
+    closed = reproduce.closed_form(waves, "ETTh1", 4)["ridge, centred, cycle off"]
+    assert ran["mse"] == pytest.approx(closed.mse, rel=0.1)  # two steps away from ridge
+
+
+@pytest.mark.slow
+def test_classes_are_measured_per_set_and_seed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(classes, "STEPS", 12)
+    rng = np.random.default_rng(0)
+    for part, count in (("TRAIN", 20), ("TEST", 10)):
+        lines = ["@problemName waves", "@classLabel true a b", "@data"]
+        for k in range(count):
+            wave = np.sin(np.arange(20) * (0.3 if k % 2 else 1.2)) + 0.05 * rng.normal(size=20)
+            lines.append(",".join(f"{v:.4f}" for v in wave) + (":a" if k % 2 else ":b"))
+        path = tmp_path / "Waves" / f"Waves_{part}.ts"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join(lines), encoding="utf-8")
+    words = ["Waves", "--root", str(tmp_path), "--out", str(tmp_path / "out"), "--seeds", "0"]
+    classes.main(words)
+    assert "| Waves | " in capsys.readouterr().out
+    assert (tmp_path / "out" / "Waves_s0" / "best").is_dir()
+
+
+@pytest.mark.slow
+def test_speed_is_told_drawn_and_written(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(speed, "LENGTHS", (32,))
+    monkeypatch.setattr(speed, "CHANNELS", (3,))
+    out, plot = tmp_path / "speed.json", tmp_path / "speed.png"
+    speed.main(["--rounds", "1", "--out", str(out), "--plot", str(plot)])
+    rows = json.loads(out.read_text())["rows"]
+    assert {row["status"] for row in rows} == {"ok"}
+    assert plot.stat().st_size > 1000
+    assert "update by length" in capsys.readouterr().out
