@@ -39,6 +39,14 @@ TABLES: dict[str, tuple[Table, ...]] = {
             _FORECAST, ("ILI", "--root", "{data}", "--out", "{out}"), "1 h", "national_illness.csv"
         ),
     ),
+    "ts-quantiles": (
+        Table(
+            "mamba_timeseries.forecast.reproduce_quantiles",
+            ("--root", "{data}", "--out", "{out}"),
+            "15 min",
+            "ETTh1.csv",
+        ),
+    ),
     "ts-classify": (
         Table(
             "mamba_timeseries.classify.reproduce",

@@ -84,7 +84,7 @@ def run(
     """
     began = time.monotonic()
     asked = registry.config("ts-forecast", preset=preset)
-    cycle = CYCLE[name] if asked.cycle else 0
+    cycle = chosen_cycle(data, name, size=size, h=h) if asked.cycle else 0
     fields = {"h": h, "input_size": size, "channels": data.values.shape[1]}
     config = registry.config("ts-forecast", preset=preset, cycle=cycle, **fields)
     panel = panel_of(data, cycle)
@@ -131,11 +131,28 @@ def closed_form(data: StandardSet, name: str, *, size: int, h: int) -> dict[str,
     found = {label: errors(predict, parts["test"]) for label, predict in rows.items()}
     found["ridge, centred"] = _ridge(parts)
     if CYCLE[name]:
-        off = panel_of(data, CYCLE[name]).values.astype(float)
-        starts = (0, data.ends[0] - size, data.ends[1] - size)
-        cut = [Windows(off[s:e], size, h) for s, e in zip(starts, data.ends, strict=True)]
-        found["ridge, centred, cycle off"] = _ridge(dict(zip(parts, cut, strict=True)))
+        found["ridge, centred, cycle off"] = _ridge(_without_cycle(data, CYCLE[name], size, h))
     return found
+
+
+def chosen_cycle(data: StandardSet, name: str, *, size: int, h: int) -> int:
+    """Return the set's cycle, or 0 where ridge forecasts the validation windows better without."""
+    if not CYCLE[name]:
+        return 0
+    whole = {p: data.windows(p, input_size=size, h=h) for p in ("train", "val")}
+    off = _without_cycle(data, CYCLE[name], size, h)
+    scores = []
+    for parts in (whole, off):
+        ridge = fit_ridge([parts["train"]], [parts["val"]], penalties=(10.0, 1e3, 1e4))
+        scores.append(errors(ridge, parts["val"]).mse)
+    return CYCLE[name] if scores[1] < scores[0] else 0
+
+
+def _without_cycle(data: StandardSet, cycle: int, size: int, h: int) -> dict[str, Windows]:
+    values = panel_of(data, cycle).values.astype(float)
+    starts = (0, data.ends[0] - size, data.ends[1] - size)
+    cut = [Windows(values[s:e], size, h) for s, e in zip(starts, data.ends, strict=True)]
+    return dict(zip(("train", "val", "test"), cut, strict=True))
 
 
 def _ridge(parts: dict[str, Windows]) -> Errors:
@@ -150,14 +167,14 @@ def table(name: str, runs_of: Path, presets: Sequence[str]) -> str:
     """
     head = ["model", *(f"H {h}" for h in HORIZONS[name]), "seeds"]
     lines = [" | ".join(head), " | ".join("---" for _ in head)]
-    closed = _read(runs_of / "closed_form.json")
+    closed = read(runs_of / "closed_form.json")
     for label in next(iter(closed.values()), {}):
         cells = ["{mse:.4f} / {mae:.4f}".format(**closed[str(h)][label]) for h in HORIZONS[name]]
         lines.append(" | ".join([label, *cells, "closed form"]))
     for preset in presets:
         cells, seeds = [], set()
         for h in HORIZONS[name]:
-            runs = [_read(p) for p in sorted(runs_of.glob(f"{preset}_h{h}_s*.json"))]
+            runs = [read(p) for p in sorted(runs_of.glob(f"{preset}_h{h}_s*.json"))]
             cells.append(_cell(runs))
             seeds.add(len(runs))
         lines.append(" | ".join([f"`{preset}`", *cells, ", ".join(map(str, sorted(seeds)))]))
@@ -175,11 +192,13 @@ def _cell(runs: Sequence[dict[str, float]]) -> str:
     return " / ".join(shown)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """Return a result; empty where there is none."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _write(path: Path, found: Any) -> None:
+def write(path: Path, found: Any) -> None:
+    """Write a result whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with new_file(path) as unfinished:
         unfinished.write_text(json.dumps(found, indent=1), encoding="utf-8")
@@ -202,7 +221,7 @@ def main(words: Iterable[str] | None = None) -> None:
     closed = folder / "closed_form.json"
     if not closed.is_file():
         rows = {h: closed_form(data, given.set, size=size, h=h) for h in HORIZONS[given.set]}
-        _write(closed, {h: {k: vars(v) for k, v in found.items()} for h, found in rows.items()})
+        write(closed, {h: {k: vars(v) for k, v in found.items()} for h, found in rows.items()})
     plan = [
         (seed, preset, h)
         for seed in given.seeds
@@ -216,7 +235,7 @@ def main(words: Iterable[str] | None = None) -> None:
             path = folder / f"{preset}_h{h}_s{seed}.json"
             bar.update(task, description=f"{preset}, H {h}, seed {seed}")
             if not path.is_file():
-                _write(path, run(data, given.set, preset, size=size, h=h, seed=seed))
+                write(path, run(data, given.set, preset, size=size, h=h, seed=seed))
             bar.advance(task)
     print(table(given.set, folder, given.presets))
 
