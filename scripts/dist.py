@@ -22,7 +22,9 @@ NATIVE = ROOT / "kernels/native"
 # one test file of each plugin
 TRIALS = {
     "audio": "test_model.py",
+    "graph": "test_model.py",
     "language": "test_model.py",
+    "recsys": "test_model.py",
     "timeseries": "test_model.py",
     "vision": "test_model.py",
 }

@@ -39,6 +39,14 @@ TABLES: dict[str, tuple[Table, ...]] = {
             _FORECAST, ("ILI", "--root", "{data}", "--out", "{out}"), "1 h", "national_illness.csv"
         ),
     ),
+    "ts-quantiles": (
+        Table(
+            "mamba_timeseries.forecast.reproduce_quantiles",
+            ("--root", "{data}", "--out", "{out}"),
+            "15 min",
+            "ETTh1.csv",
+        ),
+    ),
     "ts-classify": (
         Table(
             "mamba_timeseries.classify.reproduce",
@@ -60,6 +68,14 @@ TABLES: dict[str, tuple[Table, ...]] = {
             "mamba_audio.separation.benchmark",
             ("--root", "{data}", "mixture", "irm", "ibm", "psm", "default"),
             "15 min",
+            "libri8k, see the card",
+        ),
+    ),
+    "audio-enhance": (
+        Table(
+            "mamba_audio.enhancement.benchmark",
+            ("--root", "{data}", "noisy", "subtraction"),
+            "3 min",
             "libri8k, see the card",
         ),
     ),

@@ -40,7 +40,19 @@ def config_fields(config: type, defaults: Mapping[str, Any] | None = None) -> li
 
     schema = TypeAdapter(config).json_schema()
     shared = schema.get("$defs", {})
-    return list(_leaves(_deref(schema, shared), shared, (), defaults or {}, ()))
+    whole = _with_inherited_help(_deref(schema, shared), config)
+    return list(_leaves(whole, shared, (), defaults or {}, ()))
+
+
+def _with_inherited_help(schema: Mapping[str, Any], config: type) -> Mapping[str, Any]:
+    """Pydantic reads the docstrings under a class's own fields only, not under its bases'."""
+    bases = [getattr(base, "__pydantic_fields__", {}) for base in config.__mro__]
+    fields = {}
+    for name, node in schema.get("properties", {}).items():
+        found = [base[name].description for base in bases if name in base]
+        text = next(filter(None, found), None)
+        fields[name] = node if text is None else {"description": text, **node}
+    return {**schema, "properties": fields}
 
 
 def _leaves(

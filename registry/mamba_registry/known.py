@@ -10,12 +10,15 @@ KNOWN_TASKS = {
     "vision-seg": "mamba-vision",
     "vision-backbone": "mamba-vision",
     "graph-cls": "mamba-graph",
+    "graph-reg": "mamba-graph",
     "graph-node": "mamba-graph",
+    "graph-link": "mamba-graph",
     "ts-forecast": "mamba-timeseries",
     "ts-classify": "mamba-timeseries",
     "ts-impute": "mamba-timeseries",
     "ts-anomaly": "mamba-timeseries",
     "rec-next": "mamba-recsys",
+    "rec-session": "mamba-recsys",
     "language-lm": "mamba-language",
 }
 

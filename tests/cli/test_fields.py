@@ -33,6 +33,18 @@ def test_nested_fields_and_help(by_name):
     assert by_name["extra.size"].path == ("extra", "size")
 
 
+def test_help_of_inherited_fields(make_plugin):
+    source = (
+        "from pydantic.dataclasses import dataclass\n"
+        "from mamba_core.config import STRICT\n"
+        '@dataclass(config=STRICT)\nclass Base:\n    a: int = 1\n    """One."""\n'
+        '    b: int = 1\n    """Two."""\n'
+        '@dataclass(config=STRICT)\nclass Own(Base):\n    b: int = 3\n    """Three."""\n'
+    )
+    own = importlib.import_module(make_plugin(source, name="own")).Own
+    assert {f.dotted: f.help for f in config_fields(own)} == {"a": "One.", "b": "Three."}
+
+
 def test_config_that_holds_itself(make_plugin):
     source = (
         "from __future__ import annotations\n"

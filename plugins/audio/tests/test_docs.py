@@ -33,5 +33,5 @@ def test_modules_exist():
     import importlib.util
 
     modules = set(re.findall(r"^python -m (\S+)", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
-    assert len(modules) == 4
+    assert len(modules) == 5
     assert all(importlib.util.find_spec(module) for module in modules)

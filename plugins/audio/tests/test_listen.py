@@ -12,7 +12,7 @@ import soundfile as sf
 from mamba_audio.separation.benchmark import oracle, trained
 from mamba_audio.separation.config import Manifest, SeparationData, SeparatorConfig
 from mamba_audio.separation.data import SeparationDataset
-from mamba_audio.separation.listen import PICKS, pick, write_page
+from mamba_audio.separation.listen import PICKS, named, pick, write_page
 
 RATE = 8000
 
@@ -48,10 +48,17 @@ def test_page(mixtures, tiny, tmp_path):
     assert set(items) == set(PICKS)
     page = write_page(tmp_path / "page", systems, mixtures, items)
     text = page.read_text()
-    linked = re.findall(r'src="([^"]+)"', text) + re.findall(r"\]\(([^)]+\.png)\)", text)
-    assert len(linked) == 4 * (7 + 4)
-    assert {path.name for path in page.parent.iterdir()} == {"index.md", *linked}
+    linked = re.findall(r'src="([^"]+)"', text)
+    assert len(linked) == 4 * 2 * (1 + 2 * 3)  # sound and picture: a mixture, and pairs of voices
+    assert {path.name for path in page.parent.iterdir()} == {"index.html", *linked}
     assert sf.info(page.parent / linked[0]).frames == RATE // 2
     assert "CC BY 4.0" in text
     with pytest.raises(FileExistsError):
         write_page(tmp_path / "page", systems, mixtures, items)
+
+
+def test_systems_have_names():
+    assert named(["ours=default", "a/b/run_0"]) == {"ours": "default", "run_0": "a/b/run_0"}
+    for words in (["a/run", "b/run"], ["mixture"], ["x=a", "x=b"], ["x!=a", "x?=b"]):
+        with pytest.raises(ValueError, match="is taken: each system needs one"):
+            named(words)

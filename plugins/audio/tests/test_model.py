@@ -24,6 +24,7 @@ def test_conformance(check):
         ("mamba_tasnet_l", 58_951_168),
         ("libri8k_small", 893_392),
         ("single_1m", 1_115_696),
+        ("causal_1m", 1_101_080),
         ("dual_1m", 1_040_769),
         ("dpmamba_xs", 2_265_857),  # published: 2.3, 8.1, 15.9, 59.8 M
         ("dpmamba_s", 8_136_193),

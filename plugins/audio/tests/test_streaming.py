@@ -21,11 +21,17 @@ from mamba_core.pretrained import save_pretrained
 
 CONV = {"kind": "conv_tasnet", "filters": 16, "bottleneck": 8, "hidden": 8, "blocks": 3}
 SINGLE = {"kind": "single_path", "filters": 16, "d_model": 16, "depth": 2}
+SPECTRA = {"kind": "time_frequency", "channels": 4, "depth": 2, "window": 3, "heads": 0}
+DUAL = {"kind": "dual_path", "filters": 16, "d_model": 16, "depth": 2, "chunk": 6}
 FORMS = {
     "mamba1": {"network": SINGLE},
     "mamba2": {"network": SINGLE, "mixer": {"name": "mamba2", "headdim": 8, "d_state": 8}},
     "conv": {"network": CONV, "kernel_size": 20},
     "no overlap": {"network": CONV, "kernel_size": 8},
+    "dual path": {"network": DUAL},
+    "dual path, mamba2": {"network": DUAL, "mixer": {"name": "mamba2", "headdim": 8}},
+    "dprnn": {"network": {"kind": "dprnn", "filters": 16, "d_model": 8, "hidden": 8, "chunk": 10}},
+    "spectra": {"network": SPECTRA, "stride": 4},
 }
 
 
@@ -89,10 +95,31 @@ def test_a_bad_block_is_named_and_changes_nothing(models):
     assert torch.equal(found, torch.cat([expected.push(wave), expected.flush()], dim=-1))
 
 
-@pytest.mark.parametrize("fields", [{}, {"causal": True, "network": {"kind": "dual_path"}}])
-def test_a_model_that_cannot_stream_says_so(fields):
+def test_states_hold_one_row_per_recording(models):
+    """Of a batch, any recordings can be carried on, in any order."""
+    for model in models.values():
+        wave, rows = torch.randn(3, 37 * model.config.stride), torch.tensor([2, 0])
+        begin, end = wave.split([20 * model.config.stride, 17 * model.config.stride], dim=1)
+        with torch.no_grad():
+            whole, _ = model.prefill(wave, model.init_state(3))
+            _, state = model.prefill(begin, model.init_state(3))
+            found, _ = model.prefill(end[rows], state.select(rows))
+        torch.testing.assert_close(found, whole[rows, :, begin.shape[1] :], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "causal=True"),
+        ({"network": {"kind": "dprnn"}, "mixer": "mamba1"}, "causal=True"),
+        ({"network": {"kind": "time_frequency", "heads": 0}}, "causal=True"),
+        ({"causal": True, "network": {"kind": "time_frequency"}}, "heads=0"),
+        ({"causal": True, "network": SPECTRA | {"hop": 2}}, "hop=1"),
+    ],
+)
+def test_a_model_that_cannot_stream_says_so(fields, message):
     model = registry.build("audio-sep", preset="mamba_tasnet_xs", **fields)
-    with pytest.raises(TypeError, match="cannot stream"):
+    with pytest.raises(TypeError, match=f"cannot stream.*{message}"):
         SeparatorStream(model)
 
 

@@ -24,6 +24,7 @@ from mamba_audio.separation.config import SeparationData, SeparatorConfig
 from mamba_audio.separation.data import FrozenMixtures, Sample, SeparationDataset
 from mamba_audio.separation.metrics import ROUNDING_DB, sdr_improvement, si_snr_improvement
 from mamba_audio.speech import read_csv
+from mamba_core.cli.output import terminal_progress
 
 System = Callable[[Sample], Tensor]
 """A batch with ``mixture`` (and ``sources``, for oracles) -> estimates ``(batch, sources, T)``."""
@@ -120,11 +121,13 @@ def score(
     *,
     pitch: dict[str, float] | None = None,
     sdr: bool = True,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Run a system over frozen mixtures, one by one.
 
     :param pitch: speaker -> median pitch in Hz, to report groups by.
     :param sdr: compute SDRi too (most of the time of the oracles).
+    :param progress: called with the mixtures done and all there are.
     """
     gains, distortions, groups = [], [], []
     for row, batch in zip(mixtures.rows, _batches(mixtures), strict=True):
@@ -134,6 +137,8 @@ def score(
         if sdr:
             distortions.append(sdr_improvement(estimates, like).item())
         groups.append(_group(row, pitch) if pitch else "")
+        if progress is not None:
+            progress(len(gains), len(mixtures))
     values = np.array(gains)
     by_group = {g: float(values[[x == g for x in groups]].mean()) for g in sorted(set(groups)) if g}
     return Scores(
@@ -180,6 +185,12 @@ def find_system(name: str, device: str = "cpu") -> System:
     return trained(registry.build("audio-sep", weights=name).to(device).eval())
 
 
+def progress_of(name: str) -> Callable[[int, int], None] | None:
+    """Return what shows on a terminal how far the measuring of a system is."""
+    show = terminal_progress()
+    return None if show is None else lambda done, total: show(name, done, total)
+
+
 def main() -> None:
     """Print a line of JSON per system."""
     parser = argparse.ArgumentParser(prog="python -m mamba_audio.separation.benchmark")
@@ -191,7 +202,9 @@ def main() -> None:
     pitch = speaker_pitch(given.root / "speakers_test.csv")
     mixtures = libri8k(given.root)
     for name in given.systems:
-        scores = score(find_system(name, given.device), mixtures, pitch=pitch, sdr=not given.no_sdr)
+        system = find_system(name, given.device)
+        show = progress_of(name)
+        scores = score(system, mixtures, pitch=pitch, sdr=not given.no_sdr, progress=show)
         print(json.dumps({"system": name, **asdict(scores)}), flush=True)
 
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,20 @@ def in_new_process(system: str, seconds: float) -> FileCost:
     return FileCost(**json.loads(done.stdout))
 
 
+def cost_row(system: str, seconds: Sequence[float]) -> dict[str, Any]:
+    """Return all costs of a system: ``parameters``, ``macs_per_second``, and ``"60 s"``, ...,
+    the fields of :class:`FileCost` with ``real_time_factor``, by length of the file."""
+    model = build(system)
+    row: dict[str, Any] = {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "macs_per_second": macs_per_second(model, "mixture", model.config.sample_rate),
+    }
+    for length in seconds:
+        cost = in_new_process(system, length)
+        row[f"{length:g} s"] = {**asdict(cost), "real_time_factor": cost.real_time_factor}
+    return row
+
+
 def main() -> None:
     """Print a line of JSON per system."""
     parser = argparse.ArgumentParser(prog="python -m mamba_audio.separation.cost")
@@ -110,15 +125,7 @@ def main() -> None:
         print(json.dumps(asdict(file_cost(given.systems[0], given.one))))
         return
     for system in given.systems:
-        model = build(system)
-        row: dict[str, Any] = {
-            "system": system,
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "macs_per_second": macs_per_second(model, "mixture", model.config.sample_rate),
-        }
-        for seconds in given.seconds:
-            cost = in_new_process(system, seconds)
-            row[f"{seconds:g} s"] = {**asdict(cost), "real_time_factor": cost.real_time_factor}
+        row = {"system": system, **cost_row(system, given.seconds)}
         print(json.dumps(row), flush=True)
 
 

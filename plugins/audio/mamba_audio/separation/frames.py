@@ -103,19 +103,53 @@ class Spectra(nn.Module):
 
     def encode(self, wave: Tensor) -> Tensor:
         """``(B, T) -> (B, 2, bins, frames)``: real and imaginary parts."""
-        padded = _padded(wave, self.overlap, self.stride)
+        return self._analysis(_padded(wave, self.overlap, self.stride))
+
+    def decode(self, frames: Tensor, samples: int) -> Tensor:
+        """``(B, sources, 2, bins, frames) -> (B, sources, samples)``."""
+        waves = self._synthesis(frames) / self._weight(frames.shape[-1])
+        return waves[..., self.overlap : self.overlap + samples]
+
+    def init_state(self, batch_size: int, sources: int) -> MixerState:
+        """See :meth:`LearnedFrames.init_state`."""
+        return MixerState(
+            {
+                "read": self.window.new_zeros(batch_size, self.overlap),
+                "held": self.window.new_zeros(batch_size, sources, self.overlap),
+            }
+        )
+
+    def encode_next(self, wave: Tensor, state: MixerState) -> tuple[Tensor, MixerState]:
+        """Frames of the next samples, ``(B, k * stride) -> (B, 2, bins, k)``."""
+        padded = torch.cat([state.tensors["read"], wave], dim=-1)
+        read = padded[:, padded.shape[-1] - self.overlap :]
+        return self._analysis(padded), MixerState({**state.tensors, "read": read})
+
+    def decode_next(self, frames: Tensor, state: MixerState) -> tuple[Tensor, MixerState]:
+        """The next samples, late by :attr:`overlap`, ``(B, sources, k * stride)``."""
+        waves = self._synthesis(frames)
+        waves[..., : self.overlap] += state.tensors["held"]
+        ready = frames.shape[-1] * self.stride
+        # every sample that is said lies in as many frames as those in the middle of a recording
+        enough = -(-self.size // self.stride)
+        inner = self._weight(2 * enough)[enough * self.stride :][: self.stride]
+        said = waves[..., :ready] / inner.repeat(frames.shape[-1])
+        return said, MixerState({**state.tensors, "held": waves[..., ready:]})
+
+    def _analysis(self, padded: Tensor) -> Tensor:
         windows = padded.unfold(-1, self.size, self.stride) * self.window
         spectra = torch.fft.rfft(windows, norm="ortho")  # (B, frames, bins)
         return torch.view_as_real(spectra).permute(0, 3, 2, 1)
 
-    def decode(self, frames: Tensor, samples: int) -> Tensor:
-        """``(B, sources, 2, bins, frames) -> (B, sources, samples)``."""
+    def _synthesis(self, frames: Tensor) -> Tensor:
+        """Add up the windows of ``(B, sources, 2, bins, frames)``."""
         spectra = torch.view_as_complex(frames.permute(0, 1, 4, 3, 2).contiguous())
         windows = torch.fft.irfft(spectra, self.size, norm="ortho") * self.window
-        total = self._added(windows.flatten(0, 1))
-        weight = self._added(self.window.square().expand(1, windows.shape[2], -1))
-        waves = (total / weight).unflatten(0, windows.shape[:2])
-        return waves[..., self.overlap : self.overlap + samples]
+        return self._added(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])
+
+    def _weight(self, frames: int) -> Tensor:
+        """How much of every sample so many frames hold."""
+        return self._added(self.window.square().expand(1, frames, -1))[0]
 
     def _added(self, windows: Tensor) -> Tensor:
         """Overlap and add ``(B, frames, size)`` to ``(B, samples)``."""

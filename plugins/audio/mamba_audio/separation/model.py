@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mamba_audio.separation.config import SeparatorConfig
-from mamba_audio.separation.frames import LearnedFrames, make_frames
+from mamba_audio.separation.frames import make_frames
 from mamba_audio.separation.networks import build_network
 from mamba_core.mixers import MixerState
 
@@ -72,8 +72,12 @@ class Separator(nn.Module):
 
         :raises TypeError: for a model that is not causal, or whose network cannot stream.
         """
+        if not self.config.causal:
+            raise TypeError(
+                f"{type(self.network).__name__} cannot stream, it sees later frames: build the "
+                "model with causal=True"
+            )
         network = self.network.init_state(batch_size)
-        assert isinstance(self.frames, LearnedFrames)  # those of every network that streams
         frames = self.frames.init_state(batch_size, self.config.sources)
         return MixerState(children=(frames, network))
 
@@ -88,7 +92,6 @@ class Separator(nn.Module):
             raise ValueError(
                 f"{mixture.shape[-1]} samples are no multiple of stride = {self.config.stride}"
             )
-        assert isinstance(self.frames, LearnedFrames)
         frames_state, network_state = state.children
         frames, frames_state = self.frames.encode_next(mixture, frames_state)
         frames, network_state = self.network.prefill(frames, network_state)

@@ -41,6 +41,11 @@ _FEW_FRAMES: dict[str, Any] = {
 """What suits a CPU: half as many frames as in the published models, and the mixer whose chunked
 form is matrix products."""
 
+_SINGLE_1M: dict[str, Any] = {
+    **_FEW_FRAMES,
+    "network": {"kind": "single_path", "filters": 256, "d_model": 128, "depth": 9},
+}
+
 PRESETS: dict[str, dict[str, Any]] = {
     # for tests: a second of audio in milliseconds
     "tiny": {
@@ -55,10 +60,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "network": {"kind": "single_path", "filters": 256, "d_model": 128, "depth": 7},
     },
     # of the size of conv_tasnet_1m, to be compared with it
-    "single_1m": {
-        **_FEW_FRAMES,
-        "network": {"kind": "single_path", "filters": 256, "d_model": 128, "depth": 9},
-    },
+    "single_1m": _SINGLE_1M,
+    "causal_1m": {**_SINGLE_1M, "causal": True},
     "dual_1m": {
         **_FEW_FRAMES,
         "network": {

@@ -51,6 +51,7 @@ def run(
     For instance: arecord -t raw -f S16_LE -r 8000 | mamba-core audio-stream MODEL --out DIR
     --format s16le --rate 8000. With --out - the voices come interleaved, at the model's rate.
     """
+    from mamba_audio.files.resample import check_rate
     from mamba_audio.separation.streaming import SeparatorStream
     from mamba_core import registry
     from mamba_core.device import choose_device
@@ -65,6 +66,7 @@ def run(
         came, blocks = _wav(block)
     else:
         came = rate or own
+        check_rate(came)
         blocks = _raw(sys.stdin.buffer, format, channels, max(round(block * came), 1))
     print(
         f"latency {stream.latency / own * 1000:.1f} ms"

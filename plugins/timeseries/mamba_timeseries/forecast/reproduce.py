@@ -73,16 +73,19 @@ def panel_of(data: StandardSet, cycle: int) -> Panel:
     )
 
 
-def run(data: StandardSet, name: str, preset: str, h: int, seed: int) -> dict[str, float]:
+def run(
+    data: StandardSet, name: str, preset: str, *, size: int, h: int, seed: int
+) -> dict[str, float]:
     """Train a preset on a set and measure it on all test windows.
 
-    :param name: of the set, for its look-back and cycle.
+    :param name: of the set, for its cycle.
+    :param size: look-back.
     :returns: ``val_mse``, ``mse``, ``mae`` in standardised units, ``steps``, ``seconds``.
     """
     began = time.monotonic()
     asked = registry.config("ts-forecast", preset=preset)
-    cycle = CYCLE[name] if asked.cycle else 0
-    fields = {"h": h, "input_size": LOOK_BACK[name], "channels": data.values.shape[1]}
+    cycle = chosen_cycle(data, name, size=size, h=h) if asked.cycle else 0
+    fields = {"h": h, "input_size": size, "channels": data.values.shape[1]}
     config = registry.config("ts-forecast", preset=preset, cycle=cycle, **fields)
     panel = panel_of(data, cycle)
     train, val, test = (WindowSplit([panel], config, part) for part in range(3))
@@ -119,9 +122,8 @@ def _measured(model: Any, split: WindowSplit, batch_size: int = 256) -> Errors:
     return Errors(squared / count, absolute / count, len(split))
 
 
-def closed_form(data: StandardSet, name: str, h: int) -> dict[str, Errors]:
+def closed_form(data: StandardSet, name: str, *, size: int, h: int) -> dict[str, Errors]:
     """Return the errors of the baselines on all test windows; ridge with and without the cycle."""
-    size = LOOK_BACK[name]
     rows: dict[str, Predict] = {"repeat": Repeat(h), "window mean": WindowMean(h)}
     parts = {p: data.windows(p, input_size=size, h=h) for p in ("train", "val", "test")}
     if CYCLE[name]:
@@ -129,11 +131,28 @@ def closed_form(data: StandardSet, name: str, h: int) -> dict[str, Errors]:
     found = {label: errors(predict, parts["test"]) for label, predict in rows.items()}
     found["ridge, centred"] = _ridge(parts)
     if CYCLE[name]:
-        off = panel_of(data, CYCLE[name]).values.astype(float)
-        starts = (0, data.ends[0] - size, data.ends[1] - size)
-        cut = [Windows(off[s:e], size, h) for s, e in zip(starts, data.ends, strict=True)]
-        found["ridge, centred, cycle off"] = _ridge(dict(zip(parts, cut, strict=True)))
+        found["ridge, centred, cycle off"] = _ridge(_without_cycle(data, CYCLE[name], size, h))
     return found
+
+
+def chosen_cycle(data: StandardSet, name: str, *, size: int, h: int) -> int:
+    """Return the set's cycle, or 0 where ridge forecasts the validation windows better without."""
+    if not CYCLE[name]:
+        return 0
+    whole = {p: data.windows(p, input_size=size, h=h) for p in ("train", "val")}
+    off = _without_cycle(data, CYCLE[name], size, h)
+    scores = []
+    for parts in (whole, off):
+        ridge = fit_ridge([parts["train"]], [parts["val"]], penalties=(10.0, 1e3, 1e4))
+        scores.append(errors(ridge, parts["val"]).mse)
+    return CYCLE[name] if scores[1] < scores[0] else 0
+
+
+def _without_cycle(data: StandardSet, cycle: int, size: int, h: int) -> dict[str, Windows]:
+    values = panel_of(data, cycle).values.astype(float)
+    starts = (0, data.ends[0] - size, data.ends[1] - size)
+    cut = [Windows(values[s:e], size, h) for s, e in zip(starts, data.ends, strict=True)]
+    return dict(zip(("train", "val", "test"), cut, strict=True))
 
 
 def _ridge(parts: dict[str, Windows]) -> Errors:
@@ -141,18 +160,21 @@ def _ridge(parts: dict[str, Windows]) -> Errors:
     return errors(predict, parts["test"])
 
 
-def table(name: str, out: Path, presets: Sequence[str]) -> str:
-    """Return what was run as a table: mean and deviation over seeds, MSE / MAE."""
+def table(name: str, runs_of: Path, presets: Sequence[str]) -> str:
+    """Return what was run as a table: mean and deviation over seeds, MSE / MAE.
+
+    :param runs_of: folder of one set and look-back.
+    """
     head = ["model", *(f"H {h}" for h in HORIZONS[name]), "seeds"]
     lines = [" | ".join(head), " | ".join("---" for _ in head)]
-    closed = _read(out / name / "closed_form.json")
+    closed = read(runs_of / "closed_form.json")
     for label in next(iter(closed.values()), {}):
         cells = ["{mse:.4f} / {mae:.4f}".format(**closed[str(h)][label]) for h in HORIZONS[name]]
         lines.append(" | ".join([label, *cells, "closed form"]))
     for preset in presets:
         cells, seeds = [], set()
         for h in HORIZONS[name]:
-            runs = [_read(p) for p in sorted((out / name).glob(f"{preset}_h{h}_s*.json"))]
+            runs = [read(p) for p in sorted(runs_of.glob(f"{preset}_h{h}_s*.json"))]
             cells.append(_cell(runs))
             seeds.add(len(runs))
         lines.append(" | ".join([f"`{preset}`", *cells, ", ".join(map(str, sorted(seeds)))]))
@@ -170,11 +192,13 @@ def _cell(runs: Sequence[dict[str, float]]) -> str:
     return " / ".join(shown)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """Return a result; empty where there is none."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _write(path: Path, found: Any) -> None:
+def write(path: Path, found: Any) -> None:
+    """Write a result whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with new_file(path) as unfinished:
         unfinished.write_text(json.dumps(found, indent=1), encoding="utf-8")
@@ -188,13 +212,16 @@ def main(words: Iterable[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for results, kept")
     parser.add_argument("--presets", nargs="*", default=list(PRESETS))
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--input-size", type=int, help="look-back, when not the set's usual one")
     given = parser.parse_args(None if words is None else list(words))
     torch.set_num_threads(1)
     data = load_standard(given.set, given.root)
-    closed = given.out / given.set / "closed_form.json"
+    size = given.input_size or LOOK_BACK[given.set]
+    folder = given.out / f"{given.set}_{size}"
+    closed = folder / "closed_form.json"
     if not closed.is_file():
-        rows = {h: closed_form(data, given.set, h) for h in HORIZONS[given.set]}
-        _write(closed, {h: {k: vars(v) for k, v in found.items()} for h, found in rows.items()})
+        rows = {h: closed_form(data, given.set, size=size, h=h) for h in HORIZONS[given.set]}
+        write(closed, {h: {k: vars(v) for k, v in found.items()} for h, found in rows.items()})
     plan = [
         (seed, preset, h)
         for seed in given.seeds
@@ -205,12 +232,12 @@ def main(words: Iterable[str] | None = None) -> None:
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(given.set, total=len(plan))
         for seed, preset, h in plan:
-            path = given.out / given.set / f"{preset}_h{h}_s{seed}.json"
+            path = folder / f"{preset}_h{h}_s{seed}.json"
             bar.update(task, description=f"{preset}, H {h}, seed {seed}")
             if not path.is_file():
-                _write(path, run(data, given.set, preset, h, seed))
+                write(path, run(data, given.set, preset, size=size, h=h, seed=seed))
             bar.advance(task)
-    print(table(given.set, given.out, given.presets))
+    print(table(given.set, folder, given.presets))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Network(nn.Module, ABC):
     """Makes the frames of every source from the frames of the mixture.
 
-    Built from its own config and the separator's. One that is causal may also stream.
+    Built from its own config and the separator's. One that is causal also streams.
     """
 
     def __init__(self, network: Any, config: SeparatorConfig) -> None:
@@ -27,19 +27,16 @@ class Network(nn.Module, ABC):
     def forward(self, frames: Tensor) -> Tensor:
         """``(B, ..., frames) -> (B, sources, ..., frames)``, with what lies between unchanged."""
 
+    @abstractmethod
     def init_state(self, batch_size: int) -> MixerState:
-        """Return the state before the first frame.
+        """Return the state before the first frame; the network is causal.
 
-        :raises TypeError: for a network that cannot stream.
+        :raises TypeError: for a network that cannot stream even so.
         """
-        raise TypeError(
-            f"{type(self).__name__} cannot stream: build the model with causal=True and a "
-            "network of kind single_path or conv_tasnet"
-        )
 
+    @abstractmethod
     def prefill(self, frames: Tensor, state: MixerState) -> tuple[Tensor, MixerState]:
-        """Continue by any number of frames; see :meth:`forward`."""
-        raise NotImplementedError
+        """Continue by one frame or more; see :meth:`forward`."""
 
 
 class Masker(Network):
@@ -68,3 +65,13 @@ def make_backbone(config: SeparatorConfig, d_model: int, depth: int) -> Backbone
             scan=None if config.causal else scan,
         )
     )
+
+
+def flat_rows(state: MixerState) -> MixerState:
+    """Tensors ``(B, rows, ...)`` -> ``(B * rows, ...)``, for readers of many rows per item."""
+    return state.map(lambda held: held.flatten(0, 1))
+
+
+def by_batch(state: MixerState, batch_size: int) -> MixerState:
+    """Tensors ``(B * rows, ...)`` -> ``(B, rows, ...)``: a state holds one row per item."""
+    return state.map(lambda held: held.unflatten(0, (batch_size, -1)))

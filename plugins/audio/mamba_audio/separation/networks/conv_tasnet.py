@@ -71,8 +71,6 @@ class ConvTasNetMasker(Masker):
     def init_state(self, batch_size: int) -> MixerState:
         """See :meth:`Network.init_state`."""
         parts = [self.norm, *self.blocks]
-        if not hasattr(self.norm, "init_state"):
-            return super().init_state(batch_size)
         return MixerState(children=tuple(part.init_state(batch_size) for part in parts))  # type: ignore[operator]
 
     def prefill(self, frames: Tensor, state: MixerState) -> tuple[Tensor, MixerState]:

@@ -8,9 +8,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from mamba_audio.separation.networks.chunk_layer import ChunkLayer
 from mamba_audio.separation.networks.dual_path import ChunkedMasker, FrameNorm
 from mamba_audio.separation.networks.norms import GlobalNorm
 from mamba_core.config import STRICT
+from mamba_core.mixers import MixerState
 
 if TYPE_CHECKING:
     from mamba_audio.separation.config import SeparatorConfig
@@ -38,38 +40,64 @@ class DPRNNMasker(ChunkedMasker):
     """DPRNN; the causal form has LSTMs of one direction and norms per token."""
 
     def __init__(self, network: DPRNN, config: SeparatorConfig) -> None:
-        layers: list[nn.Module] = [_Layer(network, config.causal) for _ in range(network.depth)]
+        layers: list[ChunkLayer] = [_Layer(network, config.causal) for _ in range(network.depth)]
         norm = (FrameNorm if config.causal else GlobalNorm)(network.filters)
         super().__init__(network, config, norm, layers)
 
 
-class _Layer(nn.Module):
-    """An LSTM inside the chunks, then one across them, both with a skip."""
+class _Layer(ChunkLayer):
+    """An LSTM inside the chunks, then one across them, both with a norm and a skip."""
 
     def __init__(self, network: DPRNN, causal: bool) -> None:
-        super().__init__()
-        self.inside, self.across = _Path(network, causal), _Path(network, causal)
+        super().__init__(_LSTM(network, causal), _LSTM(network, causal))
+        self.norm_inside, self.norm_across = (_norm(network.d_model, causal) for _ in range(2))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, chunks, chunk, d_model)``."""
-        x = x + self.inside(x)
-        return x + self.across(x.transpose(1, 2)).transpose(1, 2)
+    def after_inside(self, x: Tensor, y: Tensor) -> Tensor:
+        """See :meth:`ChunkLayer.after_inside`."""
+        return x + self.norm_inside(y)
+
+    def after_across(self, x: Tensor, y: Tensor) -> Tensor:
+        """See :meth:`ChunkLayer.after_inside`."""
+        return x + self.norm_across(y)
 
 
-class _Path(nn.Module):
-    """``LSTM -> Linear -> norm`` along the last but one axis."""
+class _LSTM(nn.Module):
+    """``LSTM -> Linear``, ``(rows, steps, d_model)``; one of one direction also streams."""
 
     def __init__(self, network: DPRNN, causal: bool) -> None:
         super().__init__()
         d, h = network.d_model, network.hidden
         self.lstm = nn.LSTM(d, h, batch_first=True, bidirectional=not causal)
         self.project = nn.Linear(h if causal else 2 * h, d)
-        self.norm: nn.Module = nn.LayerNorm(d) if causal else GlobalNorm(d)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, rows, steps, d_model)``, every row read by itself."""
-        y, _ = self.lstm(x.flatten(0, 1))
-        y = self.project(y).unflatten(0, x.shape[:2])
-        if isinstance(self.norm, GlobalNorm):
-            return self.norm(y.movedim(-1, 1)).movedim(1, -1)
-        return self.norm(y)
+        """Read every row by itself."""
+        return self.project(self.lstm(x)[0])
+
+    def init_state(self, rows: int) -> MixerState:
+        """Return zeros, ``(rows, hidden)``."""
+        zeros = self.project.weight.new_zeros(rows, self.lstm.hidden_size)
+        return MixerState({"hidden": zeros, "cell": zeros})
+
+    def prefill(self, x: Tensor, state: MixerState) -> tuple[Tensor, MixerState]:
+        """Continue rows."""
+        held = state.tensors
+        y, (hidden, cell) = self.lstm(x, (held["hidden"][None], held["cell"][None]))
+        return self.project(y), MixerState({"hidden": hidden[0], "cell": cell[0]})
+
+    def step(self, x: Tensor, state: MixerState) -> tuple[Tensor, MixerState]:
+        """Continue each row by one step, ``(rows, d_model)``."""
+        y, state = self.prefill(x[:, None], state)
+        return y[:, 0], state
+
+
+class _TokenNorm(GlobalNorm):
+    """:class:`GlobalNorm` for tokens with their channels behind."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, ..., d_model)``."""
+        return super().forward(x.movedim(-1, 1)).movedim(1, -1)
+
+
+def _norm(d_model: int, causal: bool) -> nn.Module:
+    return nn.LayerNorm(d_model) if causal else _TokenNorm(d_model)

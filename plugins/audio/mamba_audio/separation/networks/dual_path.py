@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mamba_audio.separation.networks.base import Masker, make_backbone
+from mamba_audio.separation.networks.chunk_layer import ChunkLayer
 from mamba_audio.separation.networks.norms import EPS
 from mamba_core.config import STRICT
+from mamba_core.mixers import MixerState
 
 if TYPE_CHECKING:
     from mamba_audio.separation.config import SeparatorConfig
@@ -43,7 +45,7 @@ class ChunkedMasker(Masker):
 
     Every frame lies in two chunks, whose results are added.
 
-    :param layers: each maps ``(B, chunks, frames of a chunk, d_model)`` to its like.
+    :param norm: over ``(B, filters, frames)``; in a causal network of every frame by itself.
     """
 
     def __init__(
@@ -51,7 +53,7 @@ class ChunkedMasker(Masker):
         network: DualPath | DPRNN,
         config: SeparatorConfig,
         norm: nn.Module,
-        layers: list[nn.Module],
+        layers: list[ChunkLayer],
     ) -> None:
         super().__init__(network, config)
         n, d = network.filters, network.d_model
@@ -66,11 +68,66 @@ class ChunkedMasker(Masker):
 
     def masks(self, frames: Tensor) -> Tensor:
         """See :meth:`Masker.masks`."""
-        x = cut(self.bottleneck(self.norm(frames)), self.chunk)
+        x = cut(self._tokens(frames), self.chunk)
         for layer in self.layers:
             x = layer(x)
-        y = self.split(self.activation(x)).unflatten(-1, (self.sources, -1))
-        y = join(y.movedim(3, 1).flatten(0, 1), frames.shape[-1])  # one item per source
+        return self._weights(join(self._split(x).flatten(0, 1), frames.shape[-1]))
+
+    def init_state(self, batch_size: int) -> MixerState:
+        """See :meth:`Network.init_state`: the half of the first chunk that lies before all frames
+        is read already, zeros as in :func:`cut`."""
+        hop, weight = self.chunk // 2, self.bottleneck.weight
+        layers = tuple(layer.init_state(batch_size, self.chunk) for layer in self._layers())
+        before = weight.new_zeros(batch_size, 1, hop, weight.shape[0])
+        _, layers = self._read(before, torch.arange(hop, device=weight.device), layers)
+        place = torch.zeros(batch_size, dtype=torch.int64, device=weight.device)
+        return MixerState({"place": place}, self._next_chunk(layers))
+
+    def prefill(self, frames: Tensor, state: MixerState) -> tuple[Tensor, MixerState]:
+        """See :meth:`Network.prefill`."""
+        hop, layers, found = self.chunk // 2, state.children, []
+        place = int(state.tensors["place"][0])
+        tokens = self._tokens(frames).transpose(1, 2)
+        while tokens.shape[1]:
+            piece, tokens = tokens[:, : hop - place], tokens[:, hop - place :]
+            stop = place + piece.shape[1]
+            places = torch.arange(place, stop, device=tokens.device)
+            # the older chunk is in its second half, the newer one in its first
+            both = piece[:, None].expand(-1, 2, -1, -1)
+            x, layers = self._read(both, torch.cat([hop + places, places]), layers)
+            found.append(self._split(x).sum(2))
+            place = stop % hop
+            if place == 0:
+                layers = self._next_chunk(layers)
+        after = torch.full_like(state.tensors["place"], place)
+        weights = self._weights(torch.cat(found, dim=2).flatten(0, 1).transpose(1, 2))
+        return weights * frames[:, None], MixerState({"place": after}, layers)
+
+    def _tokens(self, frames: Tensor) -> Tensor:
+        return self.bottleneck(self.norm(frames))
+
+    def _layers(self) -> list[ChunkLayer]:
+        return list(self.layers)  # type: ignore[arg-type]
+
+    def _read(
+        self, x: Tensor, places: Tensor, states: tuple[MixerState, ...]
+    ) -> tuple[Tensor, tuple[MixerState, ...]]:
+        after = []
+        for layer, state in zip(self._layers(), states, strict=True):
+            x, state = layer.prefill(x, places, state)
+            after.append(state)
+        return x, tuple(after)
+
+    def _next_chunk(self, states: tuple[MixerState, ...]) -> tuple[MixerState, ...]:
+        pairs = zip(self._layers(), states, strict=True)
+        return tuple(layer.next_chunk(state) for layer, state in pairs)
+
+    def _split(self, x: Tensor) -> Tensor:
+        """``(B, chunks, frames, d) -> (B, sources, chunks, frames, d)``."""
+        return self.split(self.activation(x)).unflatten(-1, (self.sources, -1)).movedim(3, 1)
+
+    def _weights(self, y: Tensor) -> Tensor:
+        """``(B * sources, d, frames) -> (B, sources, filters, frames)``."""
         y = torch.tanh(self.value(y)) * torch.sigmoid(self.gate(y))
         return F.relu(self.mask(y)).unflatten(0, (-1, self.sources))
 
@@ -95,25 +152,25 @@ class DualPathMasker(ChunkedMasker):
     """DPMamba."""
 
     def __init__(self, network: DualPath, config: SeparatorConfig) -> None:
-        layers: list[nn.Module] = [_Layer(network, config) for _ in range(network.depth)]
+        layers: list[ChunkLayer] = [_Layer(network, config) for _ in range(network.depth)]
         super().__init__(network, config, FrameNorm(network.filters), layers)
 
 
-class _Layer(nn.Module):
+class _Layer(ChunkLayer):
     """A mixer inside the chunks, then one across them with a skip around it."""
 
     def __init__(self, network: DualPath, config: SeparatorConfig) -> None:
-        super().__init__()
         d = network.d_model
-        self.inside, self.across = make_backbone(config, d, 1), make_backbone(config, d, 1)
+        super().__init__(make_backbone(config, d, 1), make_backbone(config, d, 1))
         self.norm_inside, self.norm_across = nn.LayerNorm(d), nn.LayerNorm(d)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, chunks, chunk, d_model)``."""
-        batch, chunks, size, _ = x.shape
-        x = self.norm_inside(self.inside(x.flatten(0, 1))).unflatten(0, (batch, chunks))
-        y = self.across(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (batch, size))
-        return x + self.norm_across(y.transpose(1, 2))
+    def after_inside(self, x: Tensor, y: Tensor) -> Tensor:
+        """See :meth:`ChunkLayer.after_inside`."""
+        return self.norm_inside(y)
+
+    def after_across(self, x: Tensor, y: Tensor) -> Tensor:
+        """See :meth:`ChunkLayer.after_inside`."""
+        return x + self.norm_across(y)
 
 
 class FrameNorm(nn.LayerNorm):

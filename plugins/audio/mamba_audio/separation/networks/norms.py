@@ -74,14 +74,26 @@ class CumulativeNorm(nn.Module):
         return (x - mean) * scale * weight + bias, MixerState({"sums": after})
 
 
-def running_level(x: Tensor) -> Tensor:
-    """Return the root mean square of each frame and all before it, ``(B, 1, ..., frames)``.
+class RunningLevel(nn.Module):
+    """Root mean square of each frame and all before it."""
 
-    :param x: ``(B, ..., frames)``.
-    """
-    power = x.double().square().mean(tuple(range(1, x.dim() - 1)), keepdim=True)
-    count = torch.arange(1, x.shape[-1] + 1, device=x.device)
-    return (power.cumsum(-1) / count).sqrt().to(x.dtype)
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, ..., frames) -> (B, 1, ..., frames)``, with ones for what lies between."""
+        return self.prefill(x, self.init_state(x.shape[0], x.device))[0]
+
+    def init_state(self, batch_size: int, device: torch.device) -> MixerState:
+        """Return the sums before the first frame, float64 ``(B, 2)``: of 1 and of powers."""
+        return MixerState({"sums": torch.zeros(batch_size, 2, dtype=torch.float64, device=device)})
+
+    def prefill(self, x: Tensor, state: MixerState) -> tuple[Tensor, MixerState]:
+        """Continue by one frame or more; see :meth:`forward`."""
+        between = tuple(range(1, x.dim() - 1))
+        power = x.double().square().mean(between)
+        new = torch.stack([torch.ones_like(power), power], dim=1)
+        sums = state.tensors["sums"][..., None] + new.cumsum(-1)  # (B, 2, frames)
+        level = (sums[:, 1] / sums[:, 0]).sqrt().to(x.dtype)
+        shape = (x.shape[0], *[1] * len(between), x.shape[-1])
+        return level.view(shape), MixerState({"sums": sums[..., -1]})
 
 
 def make_norm(channels: int, *, causal: bool) -> nn.Module:

@@ -14,14 +14,18 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mamba_audio.separation.networks.base import Network
-from mamba_audio.separation.networks.norms import EPS, make_norm, running_level
+from mamba_audio.separation.networks.base import Network, by_batch, flat_rows
+from mamba_audio.separation.networks.norms import EPS, RunningLevel, make_norm
 from mamba_core.blocks import Block, BlockConfig
 from mamba_core.config import STRICT
-from mamba_core.mixers import build_mixer
+from mamba_core.mixers import MixerState, build_mixer
 
 if TYPE_CHECKING:
     from mamba_audio.separation.config import SeparatorConfig
+
+
+_PAST = 2
+"""Frames before the present one that a causal 3 x 3 convolution sees."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -59,7 +63,9 @@ class TimeFrequencyNetwork(Network):
     def __init__(self, network: TimeFrequency, config: SeparatorConfig) -> None:
         super().__init__(network, config)
         c = network.channels
-        self.sources, self.causal = config.sources, config.causal
+        self.network, self.sources, self.causal = network, config.sources, config.causal
+        self.bins = config.kernel_size // 2 + 1
+        self.level = RunningLevel()
         self.widen = nn.Conv2d(2, c, 3)
         self.norm = make_norm(c, causal=config.causal)
         self.layers = nn.ModuleList(_Layer(network, config) for _ in range(network.depth))
@@ -72,19 +78,61 @@ class TimeFrequencyNetwork(Network):
         """
         if not self.causal:
             return self._spectra(frames)
-        level = running_level(frames)
+        level = self.level(frames)
         return self._spectra(frames / (level + EPS)) * level[:, None]
 
     def _spectra(self, frames: Tensor) -> Tensor:
         x = self.norm(self.widen(self._padded(frames.transpose(2, 3))))
         for layer in self.layers:
             x = layer(x)
-        spectra = self.narrow(self._padded(x)).transpose(2, 3)
-        return spectra.unflatten(1, (self.sources, 2))
+        return self._by_source(self.narrow(self._padded(x)))
+
+    def _by_source(self, x: Tensor) -> Tensor:
+        return x.transpose(2, 3).unflatten(1, (self.sources, 2))
 
     def _padded(self, x: Tensor) -> Tensor:
         """Zeros around ``(B, C, frames, bins)``; in a causal network none behind in time."""
-        return F.pad(x, (1, 1, 2, 0) if self.causal else (1, 1, 1, 1))
+        return F.pad(x, (1, 1, _PAST, 0) if self.causal else (1, 1, 1, 1))
+
+    def init_state(self, batch_size: int) -> MixerState:
+        """See :meth:`Network.init_state`."""
+        if self.network.heads or self.network.hop > 1:
+            raise TypeError(
+                "TimeFrequencyNetwork cannot stream with attention, which looks at all frames so "
+                "far, or with a hop: build it with heads=0 and hop=1"
+            )
+        like = self.widen.weight
+        past = {
+            name: like.new_zeros(batch_size, conv.in_channels, _PAST, self.bins)
+            for name, conv in (("widen", self.widen), ("narrow", self.narrow))
+        }
+        children = (
+            self.level.init_state(batch_size, like.device),
+            self.norm.init_state(batch_size),  # type: ignore[operator]
+            *(layer.init_state(batch_size) for layer in self.layers),  # type: ignore[operator]
+        )
+        return MixerState(past, children)
+
+    def prefill(self, frames: Tensor, state: MixerState) -> tuple[Tensor, MixerState]:
+        """See :meth:`Network.prefill`."""
+        level_state, norm_state, *layers = state.children
+        level, level_state = self.level.prefill(frames, level_state)
+        scaled = (frames / (level + EPS)).transpose(2, 3)
+        x, widen = _continued(self.widen, scaled, state.tensors["widen"])
+        x, norm_state = self.norm.prefill(x, norm_state)  # type: ignore[operator]
+        after = [level_state, norm_state]
+        for layer, child in zip(self.layers, layers, strict=True):
+            x, child = layer.prefill(x, child)  # type: ignore[operator]
+            after.append(child)
+        x, narrow = _continued(self.narrow, x, state.tensors["narrow"])
+        past = {"widen": widen, "narrow": narrow}
+        return self._by_source(x) * level[:, None], MixerState(past, tuple(after))
+
+
+def _continued(conv: nn.Module, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+    """Convolve frames that come after ``past``; also return the last frames, for the next call."""
+    x = torch.cat([past, x], dim=2)
+    return conv(F.pad(x, (1, 1))), x[:, :, -_PAST:]
 
 
 class _Layer(nn.Module):
@@ -92,15 +140,24 @@ class _Layer(nn.Module):
 
     def __init__(self, network: TimeFrequency, config: SeparatorConfig) -> None:
         super().__init__()
-        bins = config.kernel_size // 2 + 1
+        self.bins = config.kernel_size // 2 + 1
         self.along_bins = _Axis(network, config, causal=False)
         self.along_frames = _Axis(network, config, causal=config.causal)
-        self.attention = _Attention(network, bins, config.causal) if network.heads else None
+        self.attention = _Attention(network, self.bins, config.causal) if network.heads else None
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.along_bins(x)
         x = x + self.along_frames(x.transpose(2, 3)).transpose(2, 3)
         return x if self.attention is None else x + self.attention(x)
+
+    def init_state(self, batch_size: int) -> MixerState:
+        return self.along_frames.init_state(batch_size, self.bins)
+
+    def prefill(self, x: Tensor, state: MixerState) -> tuple[Tensor, MixerState]:
+        """:meth:`forward` without attention, for frames that continue others."""
+        x = x + self.along_bins(x)
+        y, state = self.along_frames.prefill(x.transpose(2, 3), state)
+        return x + y.transpose(2, 3), state
 
 
 class _Axis(nn.Module):
@@ -125,17 +182,45 @@ class _Axis(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, channels, rows, steps)``."""
         batch, _, _, steps = x.shape
-        x = self.norm(x.permute(0, 2, 3, 1)).transpose(2, 3).flatten(0, 1)  # (B rows, C, steps)
+        x = self._rows(x)
         before = self.window - 1 if self.causal else 0  # a causal token ends with its step
         short = max(self.window - steps - before, 0)
         rest = short + -(steps + before + short - self.window) % self.hop
-        windows = F.pad(x, (before, rest)).unfold(-1, self.window, self.hop)
-        tokens = windows.transpose(1, 2).flatten(2)
+        tokens = self._tokens(F.pad(x, (before, rest)))
         read = [self.readers[0](tokens)]
         if not self.causal:
             read.append(self.readers[1](tokens.flip(1)).flip(1))
         y = self.back(torch.cat(read, dim=-1).transpose(1, 2))[..., :steps]
         return y.unflatten(0, (batch, -1)).transpose(1, 2)
+
+    def _rows(self, x: Tensor) -> Tensor:
+        """``(B, C, rows, steps) -> (B rows, C, steps)``, normed."""
+        return self.norm(x.permute(0, 2, 3, 1)).transpose(2, 3).flatten(0, 1)
+
+    def _tokens(self, x: Tensor) -> Tensor:
+        """``(rows, C, steps) -> (rows, tokens, C window)``."""
+        return x.unfold(-1, self.window, self.hop).transpose(1, 2).flatten(2)
+
+    def init_state(self, batch_size: int, rows: int) -> MixerState:
+        """Return the last steps read, and what later steps have got already."""
+        shape = (batch_size, rows, self.norm.normalized_shape[0], self.window - 1)
+        past = {name: self.norm.weight.new_zeros(shape) for name in ("read", "given")}
+        reader = self.readers[0].init_state(batch_size * rows)  # type: ignore[operator]
+        return MixerState(past, (by_batch(reader, batch_size),))
+
+    def prefill(self, x: Tensor, state: MixerState) -> tuple[Tensor, MixerState]:
+        """:meth:`forward` of a causal axis with ``hop`` 1, for steps that continue others."""
+        batch, _, _, steps = x.shape
+        held = flat_rows(MixerState(state.tensors)).tensors
+        x = torch.cat([held["read"], self._rows(x)], dim=-1)
+        (reader,) = state.children
+        y, reader = self.readers[0].prefill(self._tokens(x), flat_rows(reader))  # type: ignore[operator]
+        y = F.conv_transpose1d(y.transpose(1, 2), self.back.weight)
+        y = y + F.pad(held["given"], (0, steps))
+        past = MixerState({"read": x[..., steps:], "given": y[..., steps:]}, (reader,))
+        assert self.back.bias is not None
+        y = y[..., :steps] + self.back.bias[:, None]
+        return y.unflatten(0, (batch, -1)).transpose(1, 2), by_batch(past, batch)
 
 
 class _Attention(nn.Module):

@@ -1,0 +1,189 @@
+"""Node classification: a plain GCN and a linear model as baselines, and any preset beside them.
+
+    python -m mamba_graph.benchmarks.node_sets --root ../shared/data/graph/pyg Cora gcn_16
+    python -m mamba_graph.benchmarks.node_sets --root ... Minesweeper linear gcn_tuned
+
+Cora and CiteSeer on their public split, by accuracy; the heterophilous sets on their ten splits
+(``--splits`` takes the first so many), by ROC-AUC. The epoch is chosen by validation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch_geometric.data import Data
+from torch_geometric.nn import GCNConv
+from torch_geometric.transforms import NormalizeFeatures
+
+from mamba_core import registry
+from mamba_graph.benchmarks.fit import FitOptions, fit, measure
+from mamba_graph.data.config import Collection
+from mamba_graph.data.read import read
+from mamba_graph.node_level.config import NodesData
+from mamba_graph.node_level.data import NodesDataset
+from mamba_graph.node_level.objective import roc_auc
+
+PLANETOID = ("Cora", "CiteSeer", "PubMed")
+
+
+def source_of(root: Path, name: str) -> Collection:
+    """Return where a set of that name is read from."""
+    family: Any = "planetoid" if name in PLANETOID else "heterophilous"
+    return Collection(family=family, name=name, root=root)
+
+
+class PlainGcn(nn.Module):
+    """Two layers of GCN, dropout before each (Kipf and Welling, 1609.02907)."""
+
+    def __init__(self, features: int, classes: int, hidden: int = 16) -> None:
+        super().__init__()
+        self.first = GCNConv(features, hidden)
+        self.second = GCNConv(hidden, classes)
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        """Return logits ``(nodes, classes)``."""
+        x = F.relu(self.first(F.dropout(x, 0.5, self.training), edge_index))
+        return self.second(F.dropout(x, 0.5, self.training), edge_index)
+
+
+def gcn_16(graph: Data, seed: int, epochs: int = 200) -> float:
+    """Train GCN as published; return the test accuracy at the best validation epoch."""
+    torch.manual_seed(seed)
+    graph = NormalizeFeatures()(graph.clone())
+    model = PlainGcn(graph.x.shape[1], int(graph.y.max()) + 1)
+    groups = [
+        {"params": model.first.parameters(), "weight_decay": 5e-4},
+        {"params": model.second.parameters()},
+    ]
+    optimizer = torch.optim.Adam(groups, lr=0.01)
+    best, tested = -1.0, 0.0
+    for _ in range(epochs):
+        model.train()
+        optimizer.zero_grad()
+        logits = model(graph.x, graph.edge_index)[graph.train_mask]
+        F.cross_entropy(logits, graph.y[graph.train_mask]).backward()
+        optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            right = (model(graph.x, graph.edge_index).argmax(1) == graph.y).float()
+        val = float(right[graph.val_mask].mean())
+        if val > best:
+            best, tested = val, float(right[graph.test_mask].mean())
+    return tested
+
+
+def linear(graph: Data, split: int) -> float:
+    """Logistic regression on ``x, Px, PPx, log degree``, P the mean over neighbours; ROC-AUC."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    nodes = int(graph.num_nodes or 0)
+    source, target = graph.edge_index
+    degree = torch.bincount(target, minlength=nodes)
+    parts = [graph.x]
+    for _ in range(2):
+        total = torch.zeros_like(graph.x).index_add(0, target, parts[-1][source])
+        parts.append(total / degree.clamp(min=1)[:, None])
+    parts.append(torch.log1p(degree.float())[:, None])
+    x = StandardScaler().fit_transform(torch.cat(parts, dim=1).numpy())
+    train, test = graph.train_mask[:, split].numpy(), graph.test_mask[:, split]
+    machine = LogisticRegression(max_iter=1000).fit(x[train], graph.y.numpy()[train])
+    scores = torch.from_numpy(machine.decision_function(x))
+    area = roc_auc(scores[test], graph.y[test] == 1)
+    assert area is not None
+    return float(area)
+
+
+def preset_score(
+    source: Collection, graph: Data, preset: str, split: int, options: FitOptions, given: Any
+) -> tuple[float, dict[str, Any]]:
+    """Train a preset; return the test score and what was seen on the way."""
+    torch.manual_seed(options.seed)
+    from mamba_graph.networks.presets import PRESETS
+
+    network = dict(PRESETS[preset].get("network", {}))
+    if given.order is not None:
+        network["order"] = given.order
+    fields: dict[str, Any] = {
+        "features": graph.x.shape[1],
+        "classes": int(graph.y.max()) + 1,
+        "dropout": given.dropout,
+        "network": network,
+        "encoding": None,
+    }
+    model = registry.build("graph-node", preset=preset, **fields)
+    config: Any = model.task.config  # type: ignore[union-attr]
+    data = NodesDataset(NodesData(source=source, split=split, parts=given.parts), config)
+    score = "accuracy" if source.family == "planetoid" else "roc_auc"
+    fitted = fit(
+        "graph-node", model, data.train(seed=options.seed), data.val(seed=0), options, score
+    )
+    found = measure("graph-node", fitted.model, data.test(seed=0), 1)[score]
+    seen = {
+        "val": fitted.score,
+        "epoch": fitted.epoch,
+        "seconds_per_epoch": round(fitted.seconds / fitted.epochs, 3),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+    return found, seen
+
+
+def main() -> None:
+    """Print a line per model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("set")
+    parser.add_argument("models", nargs="+", help="gcn_16, linear, or presets of graph-node")
+    parser.add_argument("--root", type=Path, required=True, help="folder with NAME/raw")
+    parser.add_argument("--seeds", type=int, default=3, help="of sets with one split")
+    parser.add_argument("--splits", type=int, default=10, help="of sets with ten")
+    parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--lr", type=float, default=5e-3)
+    parser.add_argument("--weight-decay", type=float, default=1e-2)
+    parser.add_argument("--dropout", type=float, default=0.5)
+    parser.add_argument("--parts", type=int, default=1, help="regions per epoch")
+    parser.add_argument("--order")
+    given = parser.parse_args()
+    source = source_of(given.root, given.set)
+    graph = read(source)[0]
+    one_split = graph.train_mask.dim() == 1
+    for name in given.models:
+        found: list[float] = []
+        seen: dict[str, Any] = {}
+        for k in range(given.seeds if one_split else given.splits):
+            seed, split = (k, 0) if one_split else (0, k)
+            if name == "gcn_16":
+                score = gcn_16(graph, seed, given.epochs)
+            elif name == "linear":
+                score = linear(graph, split)
+            else:
+                options = FitOptions(
+                    epochs=given.epochs,
+                    batch_size=1,
+                    lr=given.lr,
+                    weight_decay=given.weight_decay,
+                    seed=seed,
+                )
+                score, seen = preset_score(source, graph, name, split, options, given)
+            found.append(100 * score)
+            print(f"{given.set} {name} {k}: {found[-1]:.2f} {seen}", file=sys.stderr, flush=True)
+        row = {
+            "set": given.set,
+            "model": name,
+            "order": given.order,
+            "score": f"{np.mean(found):.2f} ± {np.std(found):.2f}",
+            "runs": len(found),
+            **seen,
+        }
+        print(json.dumps(row, ensure_ascii=False), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Graphs of any origin as PyG ``Data``: read, checked, encoded, put together."""

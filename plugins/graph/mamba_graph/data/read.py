@@ -1,0 +1,161 @@
+"""Read data sets: PyG's from raw files without the network, or csv tables."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch_geometric import datasets
+from torch_geometric.data import Data
+
+from mamba_graph.data.check import GraphError
+from mamba_graph.data.config import Collection, Source, Tables
+from mamba_registry.errors import DependencyMissingError
+from mamba_registry.weights import cache_folder
+
+_CLASSES: dict[str, Callable[..., Any]] = {
+    "tu": datasets.TUDataset,
+    "planetoid": datasets.Planetoid,
+    "heterophilous": datasets.HeterophilousGraphDataset,
+    "moleculenet": datasets.MoleculeNet,
+}
+_SPLIT: dict[str, Callable[..., Any]] = {
+    "lrgb": datasets.LRGBDataset,
+    "zinc": lambda root, name, split: datasets.ZINC(f"{root}/{name}", subset=True, split=split),
+}
+
+
+def read(source: Source) -> list[Data]:
+    """Return all graphs of a source; of a set with official parts those of ``train``.
+
+    :raises FileNotFoundError: for a folder or file that is not there.
+    :raises GraphError: for a table that cannot be used.
+    :raises DependencyMissingError: for molecules without rdkit.
+    """
+    if isinstance(source, Tables):
+        return read_tables(source)
+    return read_part(source, None)
+
+
+def has_parts(source: Source) -> bool:
+    """Whether the set comes in official parts for training, validation and test."""
+    return isinstance(source, Collection) and source.family in _SPLIT
+
+
+def read_part(source: Collection, part: str | None) -> list[Data]:
+    """Return the graphs of an official part, or of a set without parts."""
+    root = source.root if source.download else _worked_on(source)
+    if source.family in _SPLIT:
+        return list(_SPLIT[source.family](str(root), source.name, split=part or "train"))
+    given = {"use_node_attr": source.attributes} if source.family == "tu" else {}
+    if source.family == "moleculenet" and importlib.util.find_spec("rdkit") is None:
+        raise DependencyMissingError(
+            f"{source.name} is read from SMILES by rdkit: pip install mamba-graph[molecules]"
+        )
+    return list(_CLASSES[source.family](str(root), source.name, **given))
+
+
+def _worked_on(source: Collection) -> Path:
+    """Copy the raw files to the cache: PyG writes beside them, and they may be read-only."""
+    folder = _folder_name(source)
+    raw = source.root / folder / "raw"
+    if not raw.is_dir():
+        raise FileNotFoundError(
+            f"no raw files of {source.name} in {str(raw)!r}: give the folder that holds "
+            f"{folder}/raw, or set download = true"
+        )
+    root = cache_folder() / "graphs"
+    target = root / folder / "raw"
+    if not target.is_dir() or _stamp(target) != _stamp(raw):
+        shutil.rmtree(target.parent, ignore_errors=True)
+        shutil.copytree(raw, target)
+    return root
+
+
+def _folder_name(source: Collection) -> str:
+    if source.family in ("moleculenet", "lrgb"):
+        return source.name.lower()
+    if source.family == "heterophilous":
+        return source.name.lower().replace("-", "_")
+    return source.name
+
+
+def _stamp(folder: Path) -> list[tuple[str, int, int]]:
+    """Names, sizes and times of the files; copies keep the times."""
+    files = (f for f in folder.rglob("*") if f.is_file())
+    return sorted(
+        (f.relative_to(folder).as_posix(), f.stat().st_size, int(f.stat().st_mtime)) for f in files
+    )
+
+
+def read_tables(source: Tables) -> list[Data]:
+    """Return the graphs of two csv files, see :class:`~mamba_graph.data.config.Tables`.
+
+    :raises GraphError: for missing columns, ids that occur twice, edges of unknown nodes.
+    """
+    nodes, edges = _table(source.nodes, ("id",)), _table(source.edges, ("source", "target"))
+    if source.graph is None:
+        return [graph_of(nodes, edges, source, str(source.nodes))]
+    for path, table in ((source.nodes, nodes), (source.edges, edges)):
+        if source.graph not in table:
+            raise GraphError(f"{path} has no column {source.graph!r}")
+    parts = dict(iter(edges.groupby(source.graph)))
+    return [
+        graph_of(part, parts.get(name, edges.iloc[:0]), source, f"graph {name!r}")
+        for name, part in nodes.groupby(source.graph, sort=False)
+    ]
+
+
+def _table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    table = pd.read_csv(path)
+    missing = [column for column in needed if column not in table]
+    if missing:
+        raise GraphError(
+            f"{path} has no column {missing[0]!r}; it has {', '.join(map(str, table.columns))}"
+        )
+    return table
+
+
+def graph_of(nodes: pd.DataFrame, edges: pd.DataFrame, source: Tables, name: str) -> Data:
+    """Return one graph of its rows; ``data.names`` are the ids."""
+    names = nodes["id"].tolist()
+    place = {node: k for k, node in enumerate(names)}
+    if len(place) < len(names):
+        twice = nodes["id"][nodes["id"].duplicated()].iloc[0]
+        raise GraphError(f"{name}: the id {twice!r} occurs twice")
+    ends = [edges[column].tolist() for column in ("source", "target")]
+    unknown = [node for column in ends for node in column if node not in place]
+    if unknown:
+        raise GraphError(f"{name}: an edge names the node {unknown[0]!r}, which no row has")
+    edge_index = torch.tensor([[place[n] for n in column] for column in ends]).long().reshape(2, -1)
+    skip = {"id", source.graph, source.target}
+    x = _numbers(nodes, skip, name)
+    attr = _numbers(edges, {"source", "target", source.graph}, name)
+    if not source.directed:
+        edge_index = torch.cat([edge_index, edge_index.flip(0)], dim=1)
+        attr = None if attr is None else torch.cat([attr, attr])
+    data = Data(x=x, edge_index=edge_index, edge_attr=attr, num_nodes=len(names))
+    data.names = names
+    if source.target is not None:
+        if source.target not in nodes:
+            raise GraphError(f"{name} has no column {source.target!r}")
+        data.y = torch.from_numpy(nodes[source.target].to_numpy().copy())
+    return data
+
+
+def _numbers(table: pd.DataFrame, skip: set[str | None], name: str) -> torch.Tensor | None:
+    kept = table[[column for column in table if column not in skip]]
+    if not len(kept.columns):
+        return None
+    text = kept.select_dtypes(exclude=[np.number, bool])
+    if len(text.columns):
+        raise GraphError(f"{name}: column {text.columns[0]!r} holds text: encode it as numbers")
+    return torch.from_numpy(kept.to_numpy(dtype=np.float32).copy())

@@ -1,0 +1,1 @@
+"""``graph-cls`` and ``graph-reg``: one answer per graph."""

@@ -1,0 +1,1 @@
+"""``graph-link``: whether two nodes are joined."""

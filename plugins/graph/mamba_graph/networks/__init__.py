@@ -1,0 +1,1 @@
+"""The networks between encoder and head, one file each, and their configs."""

@@ -1,0 +1,229 @@
+"""A PyG layer: message passing beside a scan over the nodes, in place of GPS's attention."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch_geometric.nn.inits import reset
+from torch_geometric.nn.resolver import activation_resolver, normalization_resolver
+from torch_geometric.typing import Adj
+from torch_geometric.utils import is_torch_sparse_tensor, to_edge_index
+
+from mamba_core import scan_orders
+from mamba_core.mixers import Merge, MixerChoice, MultiScan, Share
+from mamba_core.scan_orders import DataOrder
+from mamba_graph.orders import context_of, edges_of
+from mamba_registry.errors import ScanOrderError
+
+
+class GraphMambaConv(nn.Module):
+    """Graph-Mamba's layer (Wang et al., 2402.00789) with the manners of PyG's ``GPSConv``.
+
+    ``h = norm(x + conv(x)) + norm(x + scan(x))``, then ``norm(h + mlp(h))``. In a script that
+    uses ``GPSConv(channels, conv, heads=4)`` only this line changes; ``heads``, ``attn_type``
+    and ``attn_kwargs`` have no meaning here. The graphs of a batch are read packed, never padded.
+
+    :param channels: of the nodes.
+    :param conv: any message-passing layer of PyG, or None. One that returns ``(x, edge_attr)``
+        is supported: the layer then returns both.
+    :param dropout, act, act_kwargs, norm, norm_kwargs: as in ``GPSConv``.
+    :param mixer: what reads the nodes: a registered name, or a dict with ``name`` and fields.
+    :param order: in which order: a registered order of nodes, or an expression of several.
+    :param bidirectional: also backwards, each graph in its own place.
+    :param merge, share: how the paths become one and what they have in common, see
+        :class:`~mamba_core.mixers.MultiScan`.
+    :param generator: draws for orders with noise in training; None takes torch's own. In eval
+        mode draws are fixed.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        conv: nn.Module | None,
+        *,
+        dropout: float = 0.0,
+        act: str | Callable[..., Tensor] = "relu",
+        act_kwargs: dict[str, Any] | None = None,
+        norm: str | Callable[..., Tensor] | None = "batch_norm",
+        norm_kwargs: dict[str, Any] | None = None,
+        mixer: MixerChoice | str | Mapping[str, Any] = "mamba1",
+        order: str = "degree(noise=true)",
+        bidirectional: bool = False,
+        merge: Merge = "mean",
+        share: Share | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.channels, self.conv, self.dropout = channels, conv, dropout
+        self.mixer_choice = MixerChoice.parse(mixer)
+        self.order_name, self.bidirectional = order, bidirectional
+        self.merge, self.share, self.generator = merge, share, generator
+        self.order = node_order(order, bidirectional)
+        self.scan = self._make_scan()
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, channels * 2),
+            activation_resolver(act, **(act_kwargs or {})),
+            nn.Dropout(dropout),
+            nn.Linear(channels * 2, channels),
+            nn.Dropout(dropout),
+        )
+        norms = [normalization_resolver(norm, channels, **(norm_kwargs or {})) for _ in range(3)]
+        # the first is of the message passing: without one it would never be trained
+        self.norm1 = norms[0] if conv is not None else None
+        self.norm2, self.norm3 = norms[1:]
+        self.norm_with_batch = norm is not None and _takes_batch(self.norm2)
+
+    def _make_scan(self) -> MultiScan:
+        paths = scan_orders.paths(self.order)
+        return MultiScan(
+            self.channels, self.mixer_choice, paths, merge=self.merge, share=self.share
+        )
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew."""
+        if self.conv is not None:
+            self.conv.reset_parameters()  # type: ignore[operator]
+        like = next(self.scan.parameters())
+        fresh = self._make_scan().to(like)
+        self.scan.load_state_dict(fresh.state_dict())
+        reset(self.mlp)
+        for norm in (self.norm1, self.norm2, self.norm3):
+            if norm is not None:
+                norm.reset_parameters()
+
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Adj,
+        batch: Tensor | None = None,
+        *,
+        order: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
+        tokens: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Run the layer.
+
+        :param x: ``(nodes, channels)``.
+        :param edge_index: int64 ``(2, edges)``, or a sparse tensor.
+        :param batch: int64 ``(nodes,)``, the graph of each node, in any order; None: one graph.
+        :param order: int64 ``(K, nodes)``, worked out by the caller, for a sorted ``batch``.
+            None works it out from ``edge_index`` and, for ties, ``x`` to three digits.
+        :param cu_seqlens: where each graph starts; needed with ``order``. With both nothing
+            waits for the device.
+        :param tokens: int64 ``(nodes, tokens per node)``, with ``order``: the sequence shows
+            several nodes for each, itself last; see
+            :func:`~mamba_graph.orders.walks.neighbours_first`.
+        :param kwargs: for ``conv``.
+        :returns: ``(nodes, channels)``, and the new edge features where ``conv`` has some.
+        """
+        edge_attr = None
+        outputs = []
+        if self.conv is not None:
+            local = self.conv(x, edge_index, **kwargs)
+            if isinstance(local, tuple):
+                local, edge_attr = local
+            local = F.dropout(local, p=self.dropout, training=self.training)
+            outputs.append(self._normed(self.norm1, local + x, batch))
+        if order is None:
+            read = self._ordered(x, edge_index, batch)
+        else:
+            read = self._scanned(x, order, cu_seqlens, tokens)
+        read = F.dropout(read, p=self.dropout, training=self.training)
+        outputs.append(self._normed(self.norm2, read + x, batch))
+        out = sum(outputs[1:], outputs[0])
+        out = self._normed(self.norm3, out + self.mlp(out), batch)
+        return out if edge_attr is None else (out, edge_attr)
+
+    def _normed(self, norm: nn.Module | None, h: Tensor, batch: Tensor | None) -> Tensor:
+        if norm is None:
+            return h
+        return norm(h, batch=batch) if self.norm_with_batch else norm(h)
+
+    def _scanned(
+        self, x: Tensor, order: Tensor, cu_seqlens: Tensor | None, tokens: Tensor | None
+    ) -> Tensor:
+        if cu_seqlens is None:
+            raise ValueError("order comes with cu_seqlens, where each graph starts")
+        if tokens is None:
+            return self.scan(x[None], order=order, cu_seqlens=cu_seqlens)[0]
+        read = self.scan(x[tokens.flatten()][None], order=order, cu_seqlens=cu_seqlens)[0]
+        return read.unflatten(0, tokens.shape)[:, -1]
+
+    def _ordered(self, x: Tensor, edge_index: Adj, batch: Tensor | None) -> Tensor:
+        """Work the order out, for nodes in any order, and scan."""
+        if batch is None:
+            batch = torch.zeros(x.shape[0], dtype=torch.int64, device=x.device)
+        by_graph = batch.argsort(stable=True)
+        edges = _plain(edge_index)
+        check_edges(edges, x.shape[0])
+        place = torch.empty_like(by_graph)
+        place[by_graph] = torch.arange(len(by_graph), device=x.device)
+        packed, batch = x[by_graph], batch[by_graph]
+        graphs = int(batch[-1]) + 1 if len(batch) else 0
+        cu_seqlens = edges_of(batch, graphs)
+        context = context_of(
+            place[edges],
+            batch,
+            cu_seqlens,
+            # sums in another order differ in the last digits: these must not decide
+            features=packed.detach().bfloat16(),
+            noise=self._noise(batch),
+        )
+        table = scan_orders.paths_of(self.order, context)
+        return self.scan(packed[None], order=table, cu_seqlens=cu_seqlens)[0][place]
+
+    def _noise(self, batch: Tensor) -> Tensor | None:
+        if not self.training:
+            return None
+        return torch.rand(batch.shape, generator=self.generator, device=batch.device)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.channels}, conv={self.conv}, "
+            f"mixer={self.mixer_choice.plain()!r}, order={self.order_name!r}, "
+            f"bidirectional={self.bidirectional})"
+        )
+
+
+def node_order(name: str, bidirectional: bool) -> DataOrder:
+    """Look up an order of nodes, both ways if asked for.
+
+    :raises ScanOrderError: for one that reads a shape instead of data.
+    """
+    text = f"({name})+({name}):reverse" if bidirectional else name
+    found = scan_orders.get(text)
+    if isinstance(found, scan_orders.NamedOrder | scan_orders.LayeredOrder):
+        raise ScanOrderError(
+            f"order = {name!r} is no order of nodes: choose one such as 'degree', 'bfs' or 'rcm'"
+        )
+    return found
+
+
+def check_edges(edge_index: Tensor, nodes: int) -> None:
+    """Raise ``IndexError`` for edges of nodes that do not exist.
+
+    Only on the CPU, where looking does not wait for a device.
+    """
+    if edge_index.device.type != "cpu" or not edge_index.numel():
+        return
+    low, high = edge_index.aminmax()
+    if low < 0 or high >= nodes:
+        raise IndexError(
+            f"edge_index names nodes {int(low)} to {int(high)}, there are {nodes}, numbered from 0"
+        )
+
+
+def _plain(edge_index: Adj) -> Tensor:
+    if isinstance(edge_index, Tensor) and not is_torch_sparse_tensor(edge_index):
+        return edge_index
+    return to_edge_index(edge_index)[0].flip(0)  # adj_t holds the transpose
+
+
+def _takes_batch(norm: Any) -> bool:
+    return norm is not None and "batch" in inspect.signature(norm.forward).parameters

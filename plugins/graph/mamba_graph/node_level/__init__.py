@@ -1,0 +1,1 @@
+"""``graph-node``: one answer per node."""

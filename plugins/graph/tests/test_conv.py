@@ -1,0 +1,201 @@
+"""``GraphMambaConv``: GPSConv's manners, packed as alone, and what PyG users asked for."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import torch
+from graph_cases import batched, random_graph, renumbered
+from torch_geometric.nn import GATConv, GCNConv, GINEConv, GPSConv, SAGEConv
+from torch_geometric.utils import to_torch_csr_tensor
+
+from mamba_core import registry
+from mamba_graph import GraphMambaConv
+from mamba_graph.nn import GatedGCNConv
+from mamba_graph.plugin import _NAMES
+
+D = 16
+
+
+def layer(conv="gcn", **given):
+    made = GCNConv(D, D) if conv == "gcn" else conv
+    return GraphMambaConv(D, made, **given)
+
+
+def wide(data):
+    data.x = torch.randn(data.num_nodes, D, generator=torch.Generator().manual_seed(1))
+    return data
+
+
+def test_the_signature_is_gpsconvs():
+    ours = inspect.signature(GraphMambaConv).parameters
+    theirs = dict(inspect.signature(GPSConv).parameters)
+    for name in ("heads", "attn_type", "attn_kwargs"):
+        theirs.pop(name)
+        assert name not in ours
+    for name, parameter in theirs.items():
+        assert ours[name].default == parameter.default, name
+    forward = list(inspect.signature(GPSConv.forward).parameters)
+    assert [n for n in inspect.signature(GraphMambaConv.forward).parameters if n in forward] == (
+        forward
+    )
+    with pytest.raises(TypeError):
+        GraphMambaConv(D, None, 4)  # GPSConv's third is heads: nothing is taken for another
+
+
+def test_repr_says_what_it_is():
+    text = repr(layer(order="rcm", bidirectional=True))
+    assert text == (
+        "GraphMambaConv(16, conv=GCNConv(16, 16), mixer='mamba1', order='rcm', bidirectional=True)"
+    )
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("mixer", ["mamba1", {"name": "mamba2", "headdim": 8}, "attention"])
+def test_packed_is_one_graph_at_a_time(mixer, bidirectional, mixed_sizes):
+    torch.manual_seed(0)
+    made = layer(mixer=mixer, bidirectional=bidirectional, order="degree").eval()
+    graphs = [wide(graph) for graph in mixed_sizes]
+    data = batched(*graphs)
+    with torch.no_grad():
+        together = made(data.x, data.edge_index, data.batch)
+        alone = torch.cat([made(g.x, g.edge_index) for g in graphs])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_batch_mates_do_not_matter_for_any_order(name, mixed_sizes):
+    torch.manual_seed(0)
+    made = layer(order=name, bidirectional=True).eval()
+    graphs = [wide(graph) for graph in mixed_sizes]
+    data, other = batched(*graphs), batched(*graphs[::-1])
+    with torch.no_grad():
+        one = made(data.x, data.edge_index, data.batch)
+        two = made(other.x, other.edge_index, other.batch)
+    parts = torch.split(two, [g.num_nodes for g in graphs[::-1]])
+    torch.testing.assert_close(one, torch.cat(parts[::-1]), rtol=1e-5, atol=1e-6)
+
+
+def test_the_turn_is_inside_each_graph():
+    """A change in one graph never reaches another, backwards neither."""
+    torch.manual_seed(0)
+    made = layer(None, bidirectional=True, norm=None, order="bfs").eval()
+    data = batched(wide(random_graph(9, 12, 1)), wide(random_graph(7, 9, 2)))
+    with torch.no_grad():
+        before = made(data.x, data.edge_index, data.batch)
+        data.x[9:] += 1
+        after = made(data.x, data.edge_index, data.batch)
+    assert torch.equal(before[:9], after[:9])
+    assert not torch.isclose(before[9:], after[9:]).all()
+
+
+def test_node_numbers_do_not_matter():
+    torch.manual_seed(0)
+    made = layer(order="rcm", bidirectional=True).eval()
+    data = wide(random_graph(25, 40, 3))
+    moved, place = renumbered(data)
+    with torch.no_grad():
+        one = made(data.x, data.edge_index)
+        two = made(moved.x, moved.edge_index)
+    torch.testing.assert_close(one, two[place], rtol=1e-5, atol=1e-6)
+
+
+def test_an_unsorted_batch_vector():
+    torch.manual_seed(0)
+    made = layer(bidirectional=True, order="degree").eval()
+    data = batched(wide(random_graph(8, 12, 1)), wide(random_graph(11, 20, 2)))
+    mix = torch.randperm(19)
+    place = torch.empty_like(mix)
+    place[mix] = torch.arange(19)
+    with torch.no_grad():
+        one = made(data.x, data.edge_index, data.batch)
+        two = made(data.x[mix], place[data.edge_index], data.batch[mix])
+    torch.testing.assert_close(one, two[place], rtol=1e-5, atol=1e-6)
+
+
+def test_edge_updates_are_handed_on_and_trained():
+    made = layer(GatedGCNConv(D))
+    data = wide(random_graph(12, 20, 1))
+    edges = torch.randn(40, D, requires_grad=True)
+    x, updated = made(data.x, data.edge_index, edge_attr=edges)
+    assert (x.shape, updated.shape) == ((12, D), (40, D))
+    (x.sum() + updated.square().sum()).backward()
+    assert edges.grad.any()
+    assert all(p.grad is not None for p in made.parameters())
+
+
+@pytest.mark.parametrize(
+    ("conv", "given"),
+    [
+        (SAGEConv(D, D), {}),
+        (GATConv(D, D // 2, heads=2), {}),
+        (GINEConv(torch.nn.Linear(D, D)), {"edge_attr": torch.randn(40, D)}),
+        (None, {}),
+    ],
+    ids=["sage", "gat", "gine", "none"],
+)
+def test_any_message_passing(conv, given):
+    data = wide(random_graph(12, 20, 1))
+    made = layer(conv)
+    made(data.x, data.edge_index, **given).square().mean().backward()
+    assert all(p.grad is not None for p in made.parameters())
+
+
+@pytest.mark.parametrize("norm", ["batch_norm", "layer_norm", "graph_norm", None])
+def test_norms_by_name(norm):
+    data = batched(wide(random_graph(12, 20, 1)), wide(random_graph(5, 5, 1)))
+    made = layer(norm=norm, act="leaky_relu", act_kwargs={"negative_slope": 0.1})
+    assert made(data.x, data.edge_index, data.batch).shape == (17, D)
+    assert made.norm_with_batch == (norm in ("layer_norm", "graph_norm"))
+
+
+def test_reset_is_a_fresh_start():
+    made = layer(mixer={"name": "mamba1", "d_state": 4}, bidirectional=True)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.fill_(7)
+    made.reset_parameters()
+    torch.manual_seed(3)
+    fresh = layer(mixer={"name": "mamba1", "d_state": 4}, bidirectional=True)
+    for (name, one), other in zip(made.named_parameters(), fresh.parameters(), strict=True):
+        assert not (one == 7).any(), name
+        assert one.std(correction=0).item() == pytest.approx(
+            other.std(correction=0).item(), abs=0.2
+        ), name
+
+
+def test_training_alone_decides_about_noise():
+    torch.manual_seed(0)
+    made = layer(norm=None)
+    data = wide(random_graph(20, 10, 2))
+    made.eval()
+    with torch.no_grad():
+        assert torch.equal(made(data.x, data.edge_index), made(data.x, data.edge_index))
+        made.train()
+        assert not torch.equal(made(data.x, data.edge_index), made(data.x, data.edge_index))
+        made.generator = torch.Generator().manual_seed(1)
+        one = made(data.x, data.edge_index)
+        made.generator.manual_seed(1)
+        assert torch.equal(one, made(data.x, data.edge_index))
+
+
+def test_sparse_adjacency():
+    torch.manual_seed(0)
+    made = layer(SAGEConv(D, D), order="degree").eval()
+    data = wide(random_graph(12, 20, 1)).coalesce()
+    sparse = to_torch_csr_tensor(data.edge_index, size=(12, 12))
+    with torch.no_grad():
+        torch.testing.assert_close(made(data.x, data.edge_index), made(data.x, sparse.t()))
+
+
+def test_wrong_calls_are_named():
+    data = wide(random_graph(12, 20, 1))
+    with pytest.raises(IndexError, match="names nodes 0 to 99, there are 12"):
+        layer(None)(data.x, torch.tensor([[0], [99]]))
+    with pytest.raises(registry.ScanOrderError, match="'hilbert' is no order of nodes"):
+        layer(order="hilbert")
+    with pytest.raises(registry.ScanOrderError, match="degree"):
+        layer(order="degre")
+    with pytest.raises(ValueError, match="comes with cu_seqlens"):
+        layer()(data.x, data.edge_index, order=torch.arange(12)[None])

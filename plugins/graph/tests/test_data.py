@@ -1,0 +1,420 @@
+"""Graphs in: what is refused and how, tables, parts, samples, encodings; the real sets' counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from graph_cases import random_graph, renumbered
+from torch_geometric.data import Batch, Data, HeteroData
+from torch_geometric.loader import DataLoader
+from torch_geometric.utils import to_dense_adj
+
+from mamba_core import registry
+from mamba_graph import GraphError
+from mamba_graph.data import read as read_module
+from mamba_graph.data.check import check_graph
+from mamba_graph.data.config import Collection, Tables
+from mamba_graph.data.encode import encoding_of, features_of, laplacian_vectors
+from mamba_graph.data.partition import induced, partition
+from mamba_graph.data.read import read
+from mamba_graph.data.samples import packed, prepared, shuffled
+from mamba_graph.graph_level.config import GraphsData
+from mamba_graph.graph_level.data import GraphsDataset, drawn_parts, nested_fold, read_folds
+from mamba_graph.link_level.config import LinksData
+from mamba_graph.link_level.data import LinksDataset, single
+from mamba_graph.networks.config import Laplacian, RandomWalk
+from mamba_graph.node_level.config import NodesData
+from mamba_graph.node_level.data import NodesDataset, region
+from mamba_graph.node_level.objective import roc_auc
+from mamba_registry.tasks import role_config
+
+NONE = torch.zeros(2, 0, dtype=torch.int64)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (Data(x=torch.zeros(0, 2), edge_index=NONE), "has no nodes: leave it out"),
+        (Data(x=torch.zeros(3, 2), edge_index=torch.tensor([[0], [3]])), "nodes 0 to 3, there are"),
+        (Data(x=torch.zeros(3, 2), edge_index=torch.tensor([[-1], [2]])), "nodes -1 to 2"),
+        (Data(x=torch.zeros(3, 2), edge_index=NONE.int()), r"int32 of shape \(2, 0\)"),
+        (Data(x=torch.zeros(3, 2), edge_index=NONE.T), r"shape \(0, 2\)"),
+        (Data(x=torch.zeros(3, 2)), "no edge_index"),
+        (Data(edge_index=torch.tensor([[0], [1]])), "neither x nor num_nodes"),
+        (
+            Data(x=torch.tensor([[0.0], [torch.nan]]), edge_index=NONE),
+            "x is not finite at node 1",
+        ),
+        (Data(x=torch.zeros(3, 2), num_nodes=4, edge_index=NONE), "one row for each of 4 nodes"),
+        (
+            Data(x=torch.zeros(3, 2), edge_index=NONE, edge_attr=torch.zeros(1, 1)),
+            "one row for each of 0 edges",
+        ),
+        (
+            Data(x=torch.zeros(1, 2), edge_index=NONE, y=torch.tensor([torch.inf])),
+            "y has values that are not finite",
+        ),
+        (HeteroData(), "to_homogeneous"),
+        ("graph", "is a str, not a torch_geometric Data"),
+    ],
+)
+def test_bad_graphs_are_refused_by_name(data, message):
+    with pytest.raises(GraphError, match="graph 7.*" + message):
+        check_graph(data, "graph 7")
+
+
+def test_odd_graphs_are_fine(mixed_sizes):
+    for graph in mixed_sizes:
+        assert check_graph(graph, "g") is graph
+
+
+def config(**fields):
+    return registry.config("graph-cls", preset="tiny", **{"features": 4, **fields})
+
+
+def test_graphs_that_do_not_fit_the_model():
+    with pytest.raises(GraphError, match="graph 2 has 4 numbers per node, the model reads"):
+        prepared(random_graph(3, 3), config(features=5), "graph 2")
+    with pytest.raises(GraphError, match="0 numbers per edge, the model reads edge_features = 2"):
+        prepared(random_graph(3, 3), config(edge_features=2), "graph 2")
+    with pytest.raises(GraphError, match="no number of a category"):
+        prepared(random_graph(9, 9), config(categories=(3, 3, 3, 2)), "graph 2")
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 1)])
+def test_no_edges_have_features_too(shape):
+    """A molecule of one atom: nothing to take the number of columns from but the shape."""
+    data = Data(x=torch.zeros(1, 4), edge_index=NONE, edge_attr=torch.zeros(shape))
+    assert prepared(data, config(edge_features=1), "g")["edge_attr"].shape == (0, 1)
+
+
+def test_graphs_without_features_get_their_degree():
+    data = Data(edge_index=torch.tensor([[0, 0, 0, 1], [1, 2, 3, 0]]), num_nodes=5)
+    assert features_of(data, 4).argmax(1).tolist() == [3, 1, 0, 0, 0]
+    assert features_of(data, 3).argmax(1).tolist() == [2, 1, 0, 0, 0]
+
+
+def test_shuffling_moves_everything_along():
+    data = random_graph(12, 20, 1)
+    sample = {**prepared(data, config(), "g"), "node_y": torch.arange(12)}
+    moved = shuffled(sample, 3, 5)
+    order = moved["node_y"]
+    assert sorted(order.tolist()) == list(range(12))
+    assert torch.equal(moved["x"], sample["x"][order])
+    assert torch.equal(order[moved["edge_index"]], sample["edge_index"])
+    assert not torch.equal(shuffled(sample, 3, 6)["node_y"], order)
+    assert torch.equal(shuffled(sample, 3, 5)["node_y"], order)
+
+
+def test_packing_is_pygs_batching(mixed_sizes):
+    batch = packed([prepared(g, config(), "g") for g in mixed_sizes])
+    theirs = Batch.from_data_list(mixed_sizes)
+    assert torch.equal(batch["x"], theirs.x)
+    assert torch.equal(batch["edge_index"], theirs.edge_index)
+    assert torch.equal(batch["batch"], theirs.batch)
+    assert torch.equal(batch["cu_seqlens"], theirs.ptr.int())
+
+
+def test_a_plain_data_loader_works(mixed_sizes):
+    from mamba_graph import GraphMambaConv
+
+    layer = GraphMambaConv(4, None, mixer={"name": "mamba1", "d_state": 2}).eval()
+    sizes = [len(layer(data.x, data.edge_index, data.batch)) for data in DataLoader(mixed_sizes, 4)]
+    assert sum(sizes) == sum(g.num_nodes for g in mixed_sizes)
+
+
+# encodings
+
+
+def test_random_walks_against_the_dense_formula():
+    data = random_graph(15, 30, 2)
+    found = encoding_of(data, RandomWalk(size=6))
+    adjacency = to_dense_adj(data.edge_index.unique(dim=1), max_num_nodes=15)[0].double()
+    # PyG divides by the number of stored edges, duplicates counted, and keeps one of each
+    degree = torch.bincount(data.edge_index[0], minlength=15).clamp(min=1).double()
+    step = adjacency / degree[:, None]
+    power = torch.eye(15).double()
+    for k in range(6):
+        power = power @ step
+        torch.testing.assert_close(found[:, k].double(), power.diagonal(), rtol=1e-4, atol=1e-5)
+
+
+def test_laplacian_vectors_are_what_they_say():
+    data = random_graph(20, 60, 3).coalesce()
+    vectors = laplacian_vectors(data, 4)
+    moved, place = renumbered(data)
+    torch.testing.assert_close(vectors, laplacian_vectors(moved, 4)[place], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(vectors.T @ vectors, torch.eye(4), atol=1e-4, rtol=1e-4)
+    assert (vectors.double() ** 3).sum(0).min() >= -1e-6
+    small = laplacian_vectors(random_graph(2, 1), 4)
+    assert small.shape == (2, 4)
+    assert not small[:, 1:].any()
+    assert encoding_of(random_graph(1, 0), Laplacian(size=3)).shape == (1, 3)
+
+
+# parts
+
+
+def test_nested_folds_are_the_papers():
+    folds = np.array([0, 1, 2, 1, 2, 2, 1, 2, 2, 2, 2, 2])
+    train, val, test = nested_fold(folds, 1)
+    assert test.tolist() == [1, 3, 6]
+    rest = [k for k in range(12) if k not in test]
+    drawn = np.random.RandomState(0).permutation(9)
+    assert val.tolist() == sorted(rest[k] for k in drawn[:1])
+    assert sorted([*train, *val, *test]) == list(range(12))
+    with pytest.raises(GraphError, match="fold = 3 tests no graph"):
+        nested_fold(folds, 3)
+
+
+def test_drawn_parts():
+    train, val, test = drawn_parts(1128, 0.1, 0.1, 4)
+    assert (len(train), len(val), len(test)) == (902, 113, 113)
+    assert train.tolist() == np.random.default_rng(4).permutation(1128)[:902].tolist()
+
+
+@pytest.mark.parametrize("parts", [1, 3, 7])
+def test_regions_share_the_nodes_out(parts):
+    data = random_graph(100, 130, 4)
+    found = partition(data.edge_index, 100, parts, seed=1)
+    assert sorted(torch.cat(found).tolist()) == list(range(100))
+    assert max(map(len, found)) <= -(-100 // parts)
+    again = partition(data.edge_index, 100, parts, seed=1)
+    assert all(torch.equal(a, b) for a, b in zip(found, again, strict=True))
+
+
+def test_regions_hold_together():
+    """Of a 20 x 20 grid four regions cut few edges: far fewer than parts drawn by chance."""
+    ids = torch.arange(400).reshape(20, 20)
+    ends = [(ids[:, :-1], ids[:, 1:]), (ids[:-1], ids[1:])]
+    edges = torch.cat([torch.stack([a.flatten(), b.flatten()]) for a, b in ends], 1)
+    edges = torch.cat([edges, edges.flip(0)], 1)
+    kept = sum(induced(edges, p, 400)[0].shape[1] for p in partition(edges, 400, 4, seed=0))
+    assert kept > 0.75 * edges.shape[1]
+
+
+def test_induced_edges():
+    edges = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 0]])
+    inner, inside = induced(edges, torch.tensor([1, 2, 3]), 4)
+    assert inner.tolist() == [[0, 1], [1, 2]]
+    assert inside.tolist() == [False, True, True, False]
+
+
+# tables
+
+
+@pytest.fixture
+def tables(tmp_path):
+    nodes = pd.DataFrame(
+        {
+            "graph": ["a"] * 3 + ["b"] * 2,
+            "id": ["u", "v", "w", "u", "v"],
+            "size": [1, 2, 3, 4, 5],
+            "label": [0, 0, 0, 1, 1],
+        }
+    )
+    edges = pd.DataFrame(
+        {"graph": ["a", "a", "b"], "source": ["u", "v", "u"], "target": ["v", "w", "v"]}
+    )
+    nodes.to_csv(tmp_path / "n.csv", index=False)
+    edges.to_csv(tmp_path / "n_edges.csv", index=False)
+    return tmp_path
+
+
+def source(folder, **fields):
+    given = {"graph": "graph", "target": "label", **fields}
+    return Tables(nodes=folder / "n.csv", edges=folder / "n_edges.csv", **given)
+
+
+def test_tables(tables):
+    first, second = read(source(tables))
+    assert first.edge_index.tolist() == [[0, 1, 1, 2], [1, 2, 0, 1]]
+    assert first.x.tolist() == [[1], [2], [3]]
+    assert second.y.tolist() == [1, 1]
+    (directed, _) = read(source(tables, directed=True))
+    assert directed.edge_index.tolist() == [[0, 1], [1, 2]]
+
+
+def test_bad_tables_are_named(tables):
+    with pytest.raises(GraphError, match="the id 'u' occurs twice"):
+        read(source(tables, graph=None))
+    edges = pd.read_csv(tables / "n_edges.csv")
+    edges.replace("w", "z").to_csv(tables / "n_edges.csv", index=False)
+    with pytest.raises(GraphError, match="names the node 'z'"):
+        read(source(tables))
+    edges.drop(columns="target").to_csv(tables / "n_edges.csv", index=False)
+    with pytest.raises(GraphError, match="no column 'target'"):
+        read(source(tables))
+    edges.assign(kind="text").to_csv(tables / "n_edges.csv", index=False)
+    with pytest.raises(GraphError, match="'kind' holds text"):
+        read(source(tables))
+    with pytest.raises(FileNotFoundError):
+        read(Tables(nodes=tables / "x.csv", edges=tables / "n_edges.csv"))
+
+
+def test_labels_the_model_does_not_have(tables):
+    model = config(features=1)
+    data = GraphsDataset(GraphsData(source=source(tables), val_share=0.5, test_share=0), model)
+    assert len(data.train(seed=0)) == len(data.val(seed=0)) == 1
+    nodes = pd.read_csv(tables / "n.csv")
+    nodes.assign(label=5).to_csv(tables / "n.csv", index=False)
+    with pytest.raises(GraphError, match="is of class 5; the model knows 0 to 1"):
+        GraphsDataset(GraphsData(source=source(tables)), model)
+    with pytest.raises(GraphError, match="graph 0 has no answer y"):
+        GraphsDataset(GraphsData(source=source(tables, target=None)), config(features=2))
+
+
+# nodes and links
+
+
+@pytest.fixture
+def grid(tmp_path):
+    """One 12 x 12 grid in tables; the class says in which half a node lies."""
+    ids = np.arange(144).reshape(12, 12)
+    pairs = [(ids[:, :-1], ids[:, 1:]), (ids[:-1], ids[1:])]
+    ends = np.concatenate([np.stack([a.ravel(), b.ravel()]) for a, b in pairs], axis=1)
+    pd.DataFrame({"source": ends[0], "target": ends[1]}).to_csv(tmp_path / "e.csv", index=False)
+    table = {
+        "id": ids.ravel(),
+        "row": ids.ravel() // 12,
+        "half": (ids.ravel() % 12 > 5).astype(int),
+    }
+    pd.DataFrame(table).to_csv(tmp_path / "n.csv", index=False)
+    return tmp_path
+
+
+def test_node_parts_and_regions(grid):
+    given = Tables(nodes=grid / "n.csv", edges=grid / "e.csv", target="half")
+    model = registry.config("graph-node", preset="tiny", features=1)
+    data = NodesDataset(NodesData(source=given, parts=3), model)
+    masks = [data.masks[0][part] for part in ("train", "val", "test")]
+    assert torch.equal(sum(m.long() for m in masks), torch.ones(144, dtype=torch.int64))
+    train = data.train(seed=0)
+    assert len(train) == 3
+    regions = [train.sample(2, k) for k in range(3)]
+    assert sum(len(r["x"]) for r in regions) == 144
+    assert sum(int(r["node_mask"].sum()) for r in regions) == int(masks[0].sum())
+    one, again = train.sample(1, 1), train.sample(1, 1)
+    assert all(torch.equal(one[n], again[n]) for n in one)
+    assert len(data.test(seed=0)) == 1
+    whole = data.test(seed=0).sample(0, 0)
+    assert whole["edge_index"].shape[1] == 2 * 264
+    cut = region(data.graphs[0], torch.arange(24))
+    assert cut["edge_index"].max() == 23
+
+
+def test_links_hide_what_is_asked_for(grid):
+    given = Tables(nodes=grid / "n.csv", edges=grid / "e.csv")
+    model = registry.config("graph-link", preset="tiny", features=2)
+    data = LinksDataset(LinksData(source=given), model)
+    every = {tuple(e) for e in data.parts[0][0].T.tolist()}
+    assert len(every) == 264
+    for part, seen in (("train", 224), ("val", 225), ("test", 238)):
+        sample = getattr(data, part)(seed=0).sample(3, 0)
+        y = sample["pair_y"] > 0.5
+        assert int(y.sum()) == int((~y).sum())
+        shown = {tuple(e) for e in single(sample["edge_index"]).T.tolist()}
+        asked = {tuple(sorted(e)) for e in sample["pairs"][:, y].T.tolist()}
+        assert not shown & asked
+        assert len(shown) <= seen
+        assert not shown & {tuple(sorted(e)) for e in sample["pairs"][:, ~y].T.tolist()}
+    train = data.train(seed=0)
+    assert not torch.equal(train.sample(0, 0)["pairs"], train.sample(1, 0)["pairs"])
+    with pytest.raises(GraphError, match="edge_features = 0"):
+        LinksDataset(LinksData(source=given), registry.config("graph-link", edge_features=1))
+
+
+def test_hidden_edges_do_not_tell_by_the_encoding(grid):
+    given = Tables(nodes=grid / "n.csv", edges=grid / "e.csv")
+    encoding = {"kind": "random_walk", "size": 4}
+    model = registry.config("graph-link", preset="tiny", features=2, encoding=encoding)
+    sample = LinksDataset(LinksData(source=given), model).test(seed=0).sample(0, 0)
+    graph = Data(edge_index=sample["edge_index"], num_nodes=144)
+    torch.testing.assert_close(sample["encoding"], encoding_of(graph, RandomWalk(size=4)))
+
+
+def test_roc_auc_is_sklearns():
+    metrics = pytest.importorskip("sklearn.metrics")
+    scores = torch.randint(6, (80,)).float()
+    positive = torch.rand(80) < 0.3
+    expected = metrics.roc_auc_score(positive, scores)
+    assert roc_auc(scores, positive).item() == pytest.approx(expected, abs=1e-6)
+    assert roc_auc(scores, torch.ones(80, dtype=torch.bool)) is None
+
+
+# the real sets
+
+
+def test_missing_raw_files_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds MUTAG/raw, or set download"):
+        read(Collection(name="MUTAG", root=tmp_path))
+
+
+def test_official_parts_are_used(monkeypatch, tmp_path):
+    """ZINC and LRGB come in parts: each is asked for by its name, and nothing is drawn."""
+    asked = []
+
+    def made(root, name, split):
+        asked.append(split)
+        return [Data(x=torch.ones(2, 4), edge_index=NONE, y=torch.tensor([k])) for k in range(2)]
+
+    monkeypatch.setitem(read_module._SPLIT, "zinc", made)
+    given = Collection(family="zinc", name="ZINC", root=tmp_path, download=True)
+    data = GraphsDataset(GraphsData(source=given), config())
+    assert asked == ["train", "val", "test"]
+    assert len(data.train(seed=0)) == len(data.test(seed=0)) == 2
+
+
+def test_molecules_need_rdkit(shared_graphs, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(registry.DependencyMissingError, match=r"mamba-graph\[molecules\]"):
+        read(Collection(family="moleculenet", name="ESOL", root=shared_graphs / "pyg"))
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "graphs", "nodes", "edges", "features"),
+    [
+        ("tu", "MUTAG", 188, 3371, 7442, 7),
+        ("planetoid", "CiteSeer", 1, 3327, 9104, 3703),
+        ("heterophilous", "Minesweeper", 1, 10_000, 78_804, 7),
+    ],
+)
+def test_counts_of_real_sets(shared_graphs, family, name, graphs, nodes, edges, features):
+    found = read(Collection(family=family, name=name, root=shared_graphs / "pyg"))
+    assert len(found) == graphs
+    assert sum(g.num_nodes for g in found) == nodes
+    assert sum(g.num_edges for g in found) == edges
+    assert found[0].x.shape[1] == features
+
+
+@pytest.mark.parametrize("name", ["PROTEINS", "MUTAG", "NCI1", "ENZYMES", "IMDB-BINARY"])
+def test_folds_are_disjoint_and_whole(shared_graphs, name):
+    counts = {"PROTEINS": 1113, "MUTAG": 188, "NCI1": 4110, "ENZYMES": 600, "IMDB-BINARY": 1000}
+    folds = read_folds(shared_graphs / "folds" / f"{name}.txt", counts[name])
+    parts = [nested_fold(folds, k) for k in range(1, 11)]
+    tested = np.concatenate([part[2] for part in parts])
+    assert len(np.unique(tested)) == len(tested) == (folds > 0).sum()
+    for train, val, test in parts:
+        assert sorted([*train, *val, *test]) == list(range(counts[name]))
+
+
+def test_training_data_of_a_real_set(shared_graphs):
+    """The conformance kit's check of data, on MUTAG."""
+    from mamba_core.testing.checks.data import data_module_smoke
+    from mamba_core.testing.subject import TaskUnderTest
+
+    fields = {
+        "source": {"kind": "collection", "name": "MUTAG", "root": str(shared_graphs / "pyg")},
+        "folds": str(shared_graphs / "folds" / "MUTAG.txt"),
+    }
+    spec = registry.spec("graph-cls")
+    role_config(spec, "data_config", fields)
+
+    class OfMutag(TaskUnderTest):
+        @property
+        def config(self):
+            return registry.config("graph-cls", preset="tiny", features=7, edge_features=4)
+
+    data_module_smoke.run(OfMutag("graph-cls", data=fields))

@@ -1,0 +1,234 @@
+"""Fitting on tables: the first half of ``Recommender``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from mamba_core import registry
+from mamba_recsys import fit as fitting
+from mamba_recsys import interactions as I
+from mamba_recsys.catalogue import Catalogue
+from mamba_recsys.encoder import ColumnEncoder
+from mamba_recsys.frame import PANDAS, as_pandas, as_rows
+from mamba_recsys.interactions import Duplicates, InteractionError, Interactions, Parts
+from mamba_recsys.next_item.config import NextItemData, NextItemTrain
+from mamba_recsys.next_item.data import TrainSplit, check_positions
+from mamba_recsys.next_item.model import NextItemModel
+from mamba_recsys.next_item.scorer import ModelScorer
+from mamba_recsys.readers import Columns, from_table
+
+TASK = "rec-next"
+HoldOut = Literal["leave-one-out", "temporal"]
+
+
+class Estimator:
+    """Settings and what was learnt; see :class:`~mamba_recsys.recommender.Recommender`."""
+
+    def __init__(
+        self,
+        model: str = "mamba4rec",
+        *,
+        item_features: Sequence[str] = (),
+        event_features: Sequence[str] = (),
+        hold_out: HoldOut | None = "leave-one-out",
+        fields: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+        train: Mapping[str, Any] | None = None,
+        columns: Columns | None = None,
+        duplicates: Duplicates = "error",
+        seed: int = 0,
+    ) -> None:
+        presets = registry.spec(TASK).presets
+        if model not in presets:
+            raise ValueError(f"model = {model!r} must be one of {', '.join(presets)}")
+        if hold_out not in ("leave-one-out", "temporal", None):
+            raise ValueError(f"hold_out = {hold_out!r}: 'leave-one-out', 'temporal' or None")
+        self.name, self.fields, self.seed = model, dict(fields or {}), seed
+        self.item_columns, self.event_columns = tuple(item_features), tuple(event_features)
+        self.hold_out, self.duplicates = hold_out, duplicates
+        self.columns = columns or Columns()
+        split = "temporal" if hold_out == "temporal" else "leave_one_out"
+        # the path is not used: the table comes from memory
+        self.data_config = NextItemData(**{"path": "-", "split": split, **(data or {})})
+        self.train_config = NextItemTrain(**{"seed": seed, **(train or {})})
+        self.result: fitting.FitResult | None = None
+        self.kind = PANDAS
+        self._fitted: Fitted | None = None
+
+    @property
+    def fitted(self) -> Fitted:
+        """What was learnt.
+
+        :raises ValueError: before :meth:`fit`.
+        """
+        if self._fitted is None:
+            raise ValueError("fit first, or load a saved recommender")
+        return self._fitted
+
+    def fit(self, df: Any, items: Any = None, *, progress: fitting.Progress | None = None) -> Self:
+        """Learn from interactions.
+
+        :param df: a row per event; pandas, polars, or the path of a file that
+            :func:`mamba_recsys.readers.read` knows.
+        :param items: a row per item with the columns of ``item_features``; items without events
+            may be in it (cold ones), and every item of ``df`` must be.
+        :param progress: called with ``("training", steps done, in all)``.
+        :returns: itself.
+        :raises InteractionError: for tables that cannot be used.
+        """
+        table, self.kind = as_rows(df, self.columns)
+        users, raw, times = from_table(table, self.columns, "the table")
+        item_table = None if items is None else as_pandas(items)[0]
+        catalogue = Catalogue(_every_item(raw, item_table, self.columns.item))
+        events = ColumnEncoder.learn(table, self.event_columns, "the table")
+        codes, numbers = events.encode(table, "the table")
+        data = I.make_interactions(
+            users,
+            raw,
+            times,
+            duplicates=self.duplicates,
+            catalogue=catalogue.ids,
+            codes=codes,
+            numbers=numbers,
+        )
+        columns = self._item_columns(item_table)
+        torch.manual_seed(self.seed)
+        model: Any = registry.build(
+            TASK,
+            preset=self.name,
+            **{
+                **self.fields,
+                "items": len(catalogue),
+                "item_features": columns.config,
+                "event_features": events.config,
+            },
+        )
+        if columns:
+            _place_columns(model, columns, _rows_of(item_table, catalogue, self.columns.item))
+        parts = self._parts(data)
+        check_positions(model.config, self.data_config.prefixes)
+        split = TrainSplit(
+            data,
+            parts,
+            self.data_config.objective,
+            self.data_config.max_length,
+            prefixes=self.data_config.prefixes,
+            seed=self.seed,
+        )
+        longest = self.data_config.max_length
+        self.result = fitting.fit(
+            model, split, data, parts, self.train_config, max_length=longest, progress=progress
+        )
+        counts = I.training_counts(data, parts)
+        _forget_untrained(model, counts)
+        offered = np.ones(len(catalogue), dtype=bool) if columns else counts > 0
+        self._fitted = Fitted(model, longest, catalogue, data, parts, offered, columns, events)
+        return self
+
+    def _item_columns(self, table: pd.DataFrame | None) -> ColumnEncoder:
+        if self.item_columns and table is None:
+            raise InteractionError(
+                f"item_features = {self.item_columns} are columns of a table of items: give "
+                "fit(df, items)"
+            )
+        return ColumnEncoder.learn(
+            pd.DataFrame() if table is None else table, self.item_columns, "the table of items"
+        )
+
+    def _parts(self, data: Interactions) -> Parts:
+        config = self.data_config
+        if self.hold_out is None:
+            nothing = np.zeros(0, dtype=np.int64)
+            return Parts(data.offsets[1:], nothing, nothing)
+        if self.hold_out == "temporal":
+            return I.temporal(data, val_share=config.val_share, test_share=config.test_share)
+        return I.leave_one_out(data)
+
+
+class Fitted:
+    """A trained model, the events it learnt from, and the names of items.
+
+    :param offered: bool ``(items,)``: what may be recommended.
+    :param key: names the weights; states of another key are refused. None makes it.
+    """
+
+    def __init__(
+        self,
+        model: NextItemModel,
+        max_length: int | None,
+        catalogue: Catalogue,
+        data: Interactions,
+        parts: Parts,
+        offered: NDArray[np.bool_],
+        item_columns: ColumnEncoder,
+        event_columns: ColumnEncoder,
+        key: str | None = None,
+    ) -> None:
+        self.model, self.catalogue, self.data, self.parts = model, catalogue, data, parts
+        self.item_columns, self.event_columns = item_columns, event_columns
+        self.offered = offered
+        self.scorer = ModelScorer(model, max_length)
+        counts = I.training_counts(data, parts)
+        self.popularity = counts / max(counts.sum(), 1)
+        self.key = model_key(model) if key is None else key
+
+
+def model_key(model: NextItemModel) -> str:
+    """Return a name of a model's weights and form: equal models have equal names."""
+    from pydantic import TypeAdapter
+
+    adapter = TypeAdapter(type(model.config))
+    digest = hashlib.sha256(adapter.dump_json(model.config))
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(json.dumps([name, list(tensor.shape), str(tensor.dtype)]).encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _every_item(raw: NDArray[Any], table: pd.DataFrame | None, column: str) -> NDArray[Any]:
+    """All raw ids, of events and of the table, sorted."""
+    I.check_ids(raw, "item")
+    if table is None:
+        return np.unique(raw)
+    if column not in table:
+        raise InteractionError(f"the table of items has no column {column!r}")
+    more = table[column].to_numpy(dtype=raw.dtype)
+    missing = np.setdiff1d(raw, more)
+    if len(missing):
+        raise InteractionError(
+            f"item {missing[0]!r} has events but no row in the table of items ({len(missing)} "
+            "such items): add the rows"
+        )
+    return np.unique(np.concatenate([raw, more]))
+
+
+def _rows_of(table: pd.DataFrame | None, catalogue: Catalogue, column: str) -> pd.DataFrame:
+    """The table's rows in the order of the catalogue.
+
+    :raises InteractionError: for an item with two rows.
+    """
+    assert table is not None
+    twice = table[column][table[column].duplicated()]
+    if len(twice):
+        raise InteractionError(f"item {twice.iloc[0]!r} has two rows in the table of items")
+    return table.set_index(column).loc[list(catalogue.ids)].reset_index()
+
+
+def _place_columns(model: NextItemModel, columns: ColumnEncoder, table: pd.DataFrame) -> None:
+    codes, numbers = columns.encode(table, "the table of items")
+    model.item_codes.copy_(torch.from_numpy(codes))
+    model.item_numbers.copy_(torch.from_numpy(numbers))
+
+
+@torch.no_grad()
+def _forget_untrained(model: NextItemModel, counts: NDArray[np.int64]) -> None:
+    """Items without events keep what their columns say: the rest was only ever pushed away."""
+    model.item_embedding.weight[torch.from_numpy(counts == 0)] = 0

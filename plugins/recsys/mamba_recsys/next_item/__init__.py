@@ -1,0 +1,1 @@
+"""``rec-next``: which item a user takes next, from the items before."""

@@ -1,0 +1,134 @@
+"""Recommendations for files of histories, with a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from mamba_core.atomic import new_file, refuse_taken
+from mamba_recsys import interactions as I
+from mamba_recsys.interactions import Contexts, InteractionError, Interactions
+from mamba_recsys.next_item.config import NextItemPredict
+from mamba_recsys.next_item.model import NextItemModel
+from mamba_recsys.next_item.scorer import ModelScorer
+from mamba_recsys.readers import Columns, Rows, read
+from mamba_recsys.topk import top_k
+from mamba_registry import TaskSpec
+
+Progress = Callable[[str, int, int], None]
+"""``(file name, users done, in all)``."""
+
+
+class FileRecommender:
+    """A trained model for files: for each user of a file the items that may come next.
+
+    A model knows items by number; the file it was trained on (``catalogue``) gives their names.
+    :class:`~mamba_recsys.Recommender` keeps the names itself.
+
+    :param model: in eval mode.
+    :param config: see :class:`~mamba_recsys.next_item.config.NextItemPredict`.
+    :param spec: the task's record.
+    :param device: where the model came from; it is used on the CPU.
+    :raises InteractionError: for a catalogue of another size than the model's.
+    """
+
+    def __init__(
+        self,
+        model: NextItemModel,
+        config: NextItemPredict | None = None,
+        *,
+        spec: TaskSpec | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.spec, self.config = spec, config or NextItemPredict()
+        self.model = model.to("cpu")
+        self.columns = Columns(self.config.user, self.config.item, self.config.time)
+        self.ids = self._names()
+        self.scorer = ModelScorer(self.model, self.config.max_length)
+
+    def _names(self) -> Any:
+        size, path = self.model.config.items, self.config.catalogue
+        if path is None:
+            return np.arange(size)
+        users, items, times = read(path, self.columns)
+        data = I.make_interactions(
+            users, items, times, duplicates="keep", min_item_events=self.config.min_item_events
+        )
+        if len(data.catalogue) != size:
+            raise InteractionError(
+                f"catalogue {path} has {len(data.catalogue)} items, the model {size}: give the "
+                "file it was trained on, and the same min_item_events"
+            )
+        return data.catalogue
+
+    def recommend(self, rows: Rows) -> pd.DataFrame:
+        """Return ``user_id, item_id, score, rank`` for every user of some events.
+
+        :param rows: users, items and times, as :func:`mamba_recsys.readers.read` gives them.
+        :raises InteractionError: for events that cannot be used, and unknown items.
+        """
+        users, items, times = rows
+        data = I.make_interactions(users, items, times, duplicates="keep", catalogue=self.ids)
+        parts = [
+            self._some(data, start, min(start + self.config.batch_size, len(data.users)))
+            for start in range(0, len(data.users), self.config.batch_size)
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    def _some(self, data: Interactions, first: int, last: int) -> pd.DataFrame:
+        contexts = Contexts(data, data.offsets[first:last], data.offsets[first + 1 : last + 1])
+        seen = list(contexts) if self.config.filter_seen else None
+        vectors = self.scorer.vectors(contexts)
+        scores, numbers = top_k(vectors, self.scorer.item_vectors, self.config.k, exclude=seen)
+        some = torch.isfinite(scores).numpy()
+        ranks = np.broadcast_to(np.arange(1, some.shape[1] + 1), some.shape)
+        return pd.DataFrame(
+            {
+                self.columns.user: np.repeat(data.users[first:last], some.sum(1)),
+                self.columns.item: self.ids[numbers.numpy()[some]],
+                "score": scores.numpy()[some],
+                "rank": ranks[some],
+            }
+        )
+
+    def run(
+        self,
+        inputs: Sequence[Path],
+        out: Path,
+        *,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+    ) -> list[dict[str, Any]]:
+        """Work on each file, into ``out/<file name>_recommendations.csv``.
+
+        :param overwrite: replace outputs that are there.
+        :param progress: called after every file.
+        :returns: per file ``file, output, users, filter_seen``.
+        :raises FileNotFoundError: when there is no such file.
+        :raises FileExistsError: when an output is there and ``overwrite`` is not set.
+        :raises InteractionError: for a file that cannot be used.
+        """
+        paths = [Path(path) for path in inputs]
+        targets = [Path(out) / f"{path.stem}_recommendations.csv" for path in paths]
+        refuse_taken(targets, overwrite=overwrite)
+        done = []
+        for k, (path, target) in enumerate(zip(paths, targets, strict=True), start=1):
+            table = self.recommend(read(path, self.columns))
+            with new_file(target) as temporary:
+                table.to_csv(temporary, index=False)
+            done.append(
+                {
+                    "file": str(path),
+                    "output": str(target),
+                    "users": int(table[self.columns.user].nunique()),
+                    "filter_seen": self.config.filter_seen,
+                }
+            )
+            if progress is not None:
+                progress(path.name, k, len(paths))
+        return done

@@ -1,0 +1,1 @@
+"""``rec-session``: the next item of a session of somebody unknown."""

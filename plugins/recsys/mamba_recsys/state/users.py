@@ -1,0 +1,193 @@
+"""Users with a life of their own: events come in, states move on, the best items come out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mamba_recsys.interactions import InteractionError
+from mamba_recsys.recommender import Recommender
+from mamba_recsys.state.store import Event, StateStore, UserId
+from mamba_recsys.state.streaming import Answer
+from mamba_recsys.state.user_state import StaleStateError, StateError, UserState, as_seconds
+
+_AT_ONCE = 64
+"""Users whose logs are read again at once."""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of some events."""
+
+    accepted: int
+    """New ones, in log and states."""
+    duplicates: int
+    """Those whose id was there before: nothing was done."""
+    late: int
+    """Of the accepted, those earlier than a user's last one: the user was read again in order."""
+
+
+class UserStates:
+    """States of many users in a store, moved on by events that count once each.
+
+    :param recommender: fitted; without columns of events.
+    :param store: of events and states.
+    :raises InteractionError: for a model that reads columns of events.
+    """
+
+    def __init__(self, recommender: Recommender, store: StateStore) -> None:
+        if recommender.event_columns:
+            raise InteractionError(
+                f"the model reads the columns {recommender.event_columns} of events, which the "
+                "log does not hold: move states on with Recommender.update"
+            )
+        self.recommender, self.store = recommender, store
+        self._lock = threading.Lock()
+        self._numeric = recommender.fitted.data.users.dtype.kind in "iu"
+
+    def user_id(self, text: str) -> UserId:
+        """Return a user's id from text, as an address holds it: a number where users have such.
+
+        :raises InteractionError: for text that is no number then.
+        """
+        if not self._numeric:
+            return text
+        try:
+            return int(text)
+        except ValueError:
+            raise InteractionError(
+                f"user {text!r} is text, ids of users are numbers here"
+            ) from None
+
+    def apply(self, events: Sequence[Event]) -> Applied:
+        """Take events in; when this returns, they are in the log and in the states.
+
+        :raises InteractionError: for an unknown item or an id of another type; then nothing of
+            the call was kept.
+        :raises StoreError: when the store fails; then nothing of the call was kept.
+        """
+        with self._lock:
+            known = self.store.known([event.id for event in events])
+            new = list({e.id: e for e in reversed(events) if e.id not in known}.values())[::-1]
+            if not new:
+                return Applied(0, len(events), 0)
+            self._check(new)
+            users = list(dict.fromkeys(event.user for event in new))
+            held = self._held(users)
+            late = {e.user for e in new if e.user in held and e.time < held[e.user].times[0]}
+            late_events = sum(e.time < held[e.user].times[0] for e in new if e.user in late)
+            ready = {user: held[user] for user in users if user not in late and user in held}
+            done = self._advance(ready, new)
+            again = [user for user in users if user not in ready]
+            done |= self._read_again(again, new)
+            self.store.commit(new, {user: state.to_bytes() for user, state in done.items()})
+            return Applied(len(new), len(events) - len(new), late_events)
+
+    def recommend(self, user: UserId, k: int = 10, *, filter_seen: bool = True) -> Answer:
+        """Return a user's best items; somebody without events gets what is popular.
+
+        :param filter_seen: leave out all items of the user's events.
+        """
+        with self._lock:
+            state = self._current(user)
+            seen = None
+            if filter_seen:
+                seen = [[event.item for event in self.store.events(user)]]
+            return self.recommender.topk(state, k, exclude=seen)[0]
+
+    def replay(self, user: UserId) -> UserState:
+        """Return the state that a user's whole log makes, read at once."""
+        return self._from_logs([self.store.events(user)])
+
+    def take_over(self) -> int:
+        """Put the fitted users' events into an empty store, so that they go on from there.
+
+        :returns: how many events there were.
+        :raises StateError: for a store that holds events.
+        """
+        if self.store.counts()[1]:
+            raise StateError("the store holds events already: fitted ones go into an empty one")
+        data = self.recommender.fitted.data
+        for start in range(0, len(data.users), _AT_ONCE):
+            names = data.users[start : start + _AT_ONCE].tolist()
+            logs = []
+            for user, name in enumerate(names, start=start):
+                rows = range(data.offsets[user], data.offsets[user + 1])
+                raw = data.catalogue[data.history(user)].tolist()
+                pairs = zip(rows, raw, strict=True)
+                logs.append([Event(f"fit:{r}", name, i, float(data.times[r])) for r, i in pairs])
+            joined = self._from_logs(logs)
+            states = {n: joined.select([row]).to_bytes() for row, n in enumerate(names)}
+            self.store.commit([event for log in logs for event in log], states)
+        return len(data.items)
+
+    # parts of the above
+
+    def _check(self, events: Sequence[Event]) -> None:
+        """Refuse what could not be read later, before anything is kept."""
+        for event in events:
+            if isinstance(event.user, int) != self._numeric or isinstance(event.user, bool):
+                raise InteractionError(
+                    f"event {event.id!r}: user {event.user!r} is {type(event.user).__name__}, ids "
+                    f"of users are {'numbers' if self._numeric else 'text'} here"
+                )
+            as_seconds(event.time)
+        self.recommender.fitted.catalogue.known([event.item for event in events])
+
+    def _held(self, users: Sequence[UserId]) -> dict[UserId, UserState]:
+        """States that can go on; those of another model are left out."""
+        start = self.recommender.start()
+        blobs = self.store.states(users)
+        found = {}
+        for user in users:
+            if user not in blobs:
+                found[user] = start.copy()
+                continue
+            try:
+                found[user] = UserState.from_bytes(blobs[user], start)
+            except StaleStateError:
+                continue  # read again from the log
+        return found
+
+    def _current(self, user: UserId) -> UserState:
+        held = self._held([user])
+        return held[user] if user in held else self.replay(user)
+
+    def _advance(
+        self, states: dict[UserId, UserState], events: Sequence[Event]
+    ) -> dict[UserId, UserState]:
+        """Move states on by their own events, all at once."""
+        if not states:
+            return {}
+        users = list(states)
+        row = {user: at for at, user in enumerate(users)}
+        own = sorted((e for e in events if e.user in row), key=lambda e: e.time)
+        joined = UserState.join([states[user] for user in users])
+        self.recommender.replay(
+            joined, [row[e.user] for e in own], [e.item for e in own], [e.time for e in own]
+        )
+        return {user: joined.select([at]) for user, at in row.items()}
+
+    def _read_again(
+        self, users: Sequence[UserId], events: Sequence[Event]
+    ) -> dict[UserId, UserState]:
+        """States of users from their whole logs, new events in their places."""
+        done: dict[UserId, UserState] = {}
+        for start in range(0, len(users), _AT_ONCE):
+            part = users[start : start + _AT_ONCE]
+            logs = []
+            for user in part:
+                log = [*self.store.events(user), *(e for e in events if e.user == user)]
+                logs.append(sorted(log, key=lambda event: event.time))
+            joined = self._from_logs(logs)
+            done |= {user: joined.select([row]) for row, user in enumerate(part)}
+        return done
+
+    def _from_logs(self, logs: Sequence[Sequence[Event]]) -> UserState:
+        flat = [event for log in logs for event in log]
+        rows = np.repeat(np.arange(len(logs)), [len(log) for log in logs])
+        state = self.recommender.start(len(logs))
+        return self.recommender.replay(state, rows, [e.item for e in flat], [e.time for e in flat])

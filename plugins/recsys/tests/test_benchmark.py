@@ -1,0 +1,44 @@
+"""The benchmark: what it checks, prints and draws; not how fast anything is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from mamba_recsys import benchmark
+
+
+@pytest.mark.slow
+def test_lines_and_picture(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(benchmark, "TOKENS", 60)
+    words = ["--items", "50", "--lengths", "5", "9", "--presets", "mamba4rec", "sasrec"]
+    benchmark.main([*words, "--plot", str(tmp_path / "a.svg")])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    kinds = [(row["what"], row["preset"]) for row in rows]
+    assert kinds.count(("training", "mamba4rec")) == kinds.count(("serving", "sasrec")) == 2
+    assert kinds.count(("many users", "mamba4rec")) == 1
+    sizes = {row["length"]: row["state_kib"] for row in rows if row["what"] == "serving"}
+    assert set(sizes) == {5, 9}
+    assert "svg" in (tmp_path / "a.svg").read_text()[:300]
+
+
+def test_states_that_differ_are_not_timed(monkeypatch):
+    real = benchmark.NextItemModel.read
+
+    def wrong(self, *args, **kwargs):
+        state = real(self, *args, **kwargs)
+        return type(state)({**state.tensors, "hidden": state.tensors["hidden"] + 1}, state.children)
+
+    monkeypatch.setattr(benchmark.NextItemModel, "read", wrong)
+    with pytest.raises(AssertionError, match="states differ"):
+        benchmark.serving("mamba4rec", 5, items=50)
+
+
+def test_states_agree():
+    torch.manual_seed(0)
+    for preset in ("mamba4rec", "sasrec"):
+        model = benchmark.build(preset, 50, 30).eval()
+        assert benchmark.check(model, 50, 30) < benchmark.TOLERANCE

@@ -1,0 +1,187 @@
+"""Users' states in a store: what is acknowledged is kept, what comes twice counts once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mamba_recsys import InteractionError, Recommender
+from mamba_recsys.state.store import Event, SQLiteStore, StoreError
+from mamba_recsys.state.user_state import StateError, UserState
+from mamba_recsys.state.users import Applied, UserStates
+from mamba_recsys.synthetic import Synthetic
+
+
+@pytest.fixture(scope="module")
+def rec():
+    torch.manual_seed(0)
+    return Recommender("tiny", train={"max_epochs": 2}).fit(Synthetic(users=40).events())
+
+
+@pytest.fixture
+def users(rec, tmp_path):
+    states = UserStates(rec, SQLiteStore(tmp_path / "states.db"))
+    yield states
+    states.store.close()
+
+
+def log(user, count, start=0, seed=0):
+    rng = np.random.default_rng([seed, user])
+    return [Event(f"{user}-{k}", user, int(rng.integers(60)), start + k) for k in range(count)]
+
+
+def close(one, other):
+    for name, value in one.mixer.flatten().items():
+        torch.testing.assert_close(
+            value, other.mixer.flatten()[name], rtol=1e-5, atol=1e-5, msg=name
+        )
+    assert one.times.tolist() == other.times.tolist()
+
+
+def kept(users, user):
+    blob = users.store.states([user])[user]
+    return UserState.from_bytes(blob, users.recommender.start())
+
+
+def test_events_count_once(users):
+    events = log(1, 5)
+    assert users.apply(events[:3]) == Applied(3, 0, 0)
+    assert users.apply(events) == Applied(2, 3, 0)
+    assert users.apply([events[0], events[0]]) == Applied(0, 2, 0)
+    doubled = Event("new", 1, 3, 50)
+    assert users.apply([doubled, doubled]) == Applied(1, 1, 0)
+    assert kept(users, 1).counts.tolist() == [6]
+    close(kept(users, 1), users.replay(1))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.data())
+def test_replay_is_what_grew(rec, data):
+    """However events come, in whatever batches and order, states are those of the sorted log."""
+    events = [e for user in (1, 2, 3) for e in log(user, data.draw(st.integers(1, 6)))]
+    events = data.draw(st.permutations(events))
+    users = UserStates(rec, SQLiteStore(":memory:"))
+    at = 0
+    while at < len(events):
+        size = data.draw(st.integers(1, 5))
+        again = events[: data.draw(st.integers(0, at))][:2]
+        users.apply([*events[at : at + size], *again])
+        at += size
+    for user in users.store.users():
+        close(kept(users, user), users.replay(user))
+        assert [e.time for e in users.store.events(user)] == sorted(
+            e.time for e in events if e.user == user
+        )
+    users.store.close()
+
+
+def test_late_events_are_put_in_their_place(users):
+    events = log(1, 6)
+    users.apply([*events[:2], *events[3:]])
+    assert users.apply([events[2]]) == Applied(1, 0, 1)
+    close(kept(users, 1), users.replay(1))
+    straight = users.recommender.start()
+    for event in events:
+        users.recommender.update(straight, event.item, event.time)
+    close(kept(users, 1), straight)
+
+
+def test_nothing_is_kept_of_a_bad_request(users):
+    users.apply(log(1, 2))
+    before = kept(users, 1).to_bytes()
+    for bad, message in (
+        (Event("a", 1, 999, 5), "item 999 is not among the 60"),
+        (Event("a", "1", 3, 5), "user '1' is str"),
+        (Event("a", 1, "3", 5), "item '3' is str"),
+        (Event("a", 1, 3, float("nan")), "not finite"),
+    ):
+        with pytest.raises((InteractionError, StateError), match=message):
+            users.apply([Event("good", 1, 3, 4), bad])
+    assert users.store.counts() == (1, 2)
+    assert kept(users, 1).to_bytes() == before
+
+
+def test_a_store_that_goes_away_keeps_all_or_nothing(rec, tmp_path):
+    class Breaking(SQLiteStore):
+        """Fails between the log and the states."""
+
+        fail = False
+
+        def commit(self, events, states):
+            if self.fail:
+                states = {user: (b for b in ()) for user in states}  # no blob: the insert fails
+            super().commit(events, states)
+
+    users = UserStates(rec, Breaking(tmp_path / "a.db"))
+    users.apply(log(1, 2))
+    users.store.fail = True
+    with pytest.raises(StoreError, match="does not answer"):
+        users.apply(log(1, 5))
+    users.store.fail = False
+    assert users.store.counts() == (1, 2)
+    assert users.apply(log(1, 5)) == Applied(3, 2, 0)  # sent again, nothing is doubled
+    close(kept(users, 1), users.replay(1))
+    users.store.close()
+    with pytest.raises(StoreError, match="closed"):
+        users.apply(log(1, 7))
+
+
+def test_a_file_that_is_no_store_is_named(tmp_path):
+    (tmp_path / "a.db").write_text("not a database, but long enough to look like one" * 100)
+    with pytest.raises(StoreError, match=r"a\.db does not answer: file is not a database"):
+        SQLiteStore(tmp_path / "a.db")
+
+
+def test_states_of_another_model_are_read_again(rec, tmp_path):
+    store = SQLiteStore(tmp_path / "a.db")
+    UserStates(rec, store).apply([*log(1, 4), *log(2, 3)])
+    other = Recommender("tiny", train={"max_steps": 1}, seed=1).fit(Synthetic(users=40).events())
+    users = UserStates(other, store)
+    assert users.recommend(1, 3) == other.topk(users.replay(1), 3, exclude=[
+        [e.item for e in store.events(1)]
+    ])  [0]  # fmt: skip
+    users.apply([Event("more", 1, 5, 99)])
+    close(kept(users, 1), users.replay(1))
+    assert kept(users, 1).counts.tolist() == [5]
+    store.close()
+
+
+def test_what_was_seen_is_left_out(users):
+    users.apply(log(1, 9))
+    seen = {event.item for event in log(1, 9)}
+    assert not seen & {item for item, _ in users.recommend(1, 20)}
+    assert len(users.recommend(1, 60, filter_seen=False)) == 60
+    popular = np.argsort(-users.recommender.fitted.popularity, kind="stable")[:3]
+    assert [item for item, _ in users.recommend(77, 3)] == popular.tolist()
+
+
+def test_fitted_users_go_on(users):
+    rec = users.recommender
+    assert users.take_over() == len(rec.fitted.data.items)
+    table = rec.recommend([4, 7], k=5)
+    for user in (4, 7):
+        expected = table[table.user_id == user].item_id.tolist()
+        assert [item for item, _ in users.recommend(user, 5)] == expected
+    with pytest.raises(StateError, match="holds events already"):
+        users.take_over()
+
+
+def test_a_file_belongs_to_one_process(rec, tmp_path):
+    one = SQLiteStore(tmp_path / "a.db")
+    UserStates(rec, one).apply(log(1, 3))
+    with pytest.raises(StoreError, match="locked"):
+        SQLiteStore(tmp_path / "a.db")
+    one.close()
+    other = SQLiteStore(tmp_path / "a.db")
+    assert other.counts() == (1, 3)
+    other.close()
+
+
+def test_columns_of_events_are_refused(rec):
+    frame = Synthetic(users=10).events().assign(price=1.5)
+    priced = Recommender("tiny", event_features=("price",), train={"max_steps": 1}).fit(frame)
+    with pytest.raises(InteractionError, match="which the log does not hold"):
+        UserStates(priced, SQLiteStore(":memory:"))
