@@ -68,6 +68,16 @@ def mamba_tasks() -> Iterable[TaskSpec]:
                         "share_below_0db": 0.1133,
                     },
                 ),
+                # the peer, better at equal steps: see the card
+                WeightsSpec(
+                    name="conv_tasnet_1m",
+                    preset="conv_tasnet_1m",
+                    resource="mamba_audio:weights/conv_tasnet_1m.safetensors",
+                    sha256="3ec8979e927e9ab4593ed832a3ada238e08559994aa5d5bfc2920b60e3092292",
+                    size=2320226,
+                    licence="Apache-2.0; trained on LibriSpeech, CC BY 4.0 (Panayotov 2015)",
+                    metrics={"si_snri": 4.389, "sdri": 4.945, "share_below_0db": 0.1067},
+                ),
             ),
             requires=("torchaudio", "soundfile", "soxr", "scipy"),
             requires_data=("soundfile",),
