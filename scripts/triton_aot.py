@@ -275,7 +275,7 @@ def norm_case(dtype: torch.dtype) -> None:
 
 
 def update_case(dtype: torch.dtype) -> None:
-    """One step of both decoding ops."""
+    """One step of both decoding ops, with states by index."""
     from mamba_kernels.backends.triton import causal_conv1d_update, selective_state_update
 
     f32 = torch.float32
@@ -286,7 +286,7 @@ def update_case(dtype: torch.dtype) -> None:
     selective_state_update.update(state, x, x, A, b, b, D, x, D, True, indices)
     x, past = _empty(8, 2048, dtype=dtype), _empty(8, 2048, 3, dtype=dtype)
     weight = _empty(2048, 4, dtype=f32)
-    causal_conv1d_update.update(x, past, weight, weight[:, 0], "silu")
+    causal_conv1d_update.update(x, past, weight, weight[:, 0], "silu", indices)
 
 
 BF16, FP32 = torch.bfloat16, torch.float32
