@@ -33,8 +33,9 @@ present form with that version. Registers are of one thread; spills are bytes of
 registers on AMD; shared memory is of one program. Cases have the sizes of a small model; "one
 sequence" is too little for a GPU, so that the scan is cut into segments of time (`span_of` in
 `scan_segments.py` says when). A kernel has one configuration for each size and dtype, so that a
-first call tunes nothing. What spills (24 bytes in the backward scan of one sequence for sm_90 by
-3.8.0, none by 3.6.0) does so where the assembler stops at 168 registers of 255.
+first call tunes nothing. What spills (24 bytes in the backward scan of one sequence, and in that of
+float32 with channels innermost, for sm_90 by 3.8.0, none by 3.6.0) does so where the assembler
+stops at 168 registers of 255.
 """
 HEADER = """| case | kernel | target | warps | registers | spills | shared memory, bytes |
 |---|---|---|---:|---:|---:|---:|
