@@ -33,8 +33,9 @@ present form with that version. Registers are of one thread; spills are bytes of
 registers on AMD; shared memory is of one program. Cases have the sizes of a small model; "one
 sequence" is too little for a GPU, so that the scan is cut into segments of time (`span_of` in
 `scan_segments.py` says when). A kernel has one configuration for each size and dtype, so that a
-first call tunes nothing. What spills (24 bytes in the backward scan of one sequence for sm_90 by
-3.8.0, none by 3.6.0) does so where the assembler stops at 168 registers of 255.
+first call tunes nothing. What spills (24 bytes in the backward scan of one sequence, and in that of
+float32 with channels innermost, for sm_90 by 3.8.0, none by 3.6.0) does so where the assembler
+stops at 168 registers of 255.
 """
 HEADER = """| case | kernel | target | warps | registers | spills | shared memory, bytes |
 |---|---|---|---:|---:|---:|---:|
@@ -275,7 +276,7 @@ def norm_case(dtype: torch.dtype) -> None:
 
 
 def update_case(dtype: torch.dtype) -> None:
-    """One step of both decoding ops."""
+    """One step of both decoding ops, with states by index."""
     from mamba_kernels.backends.triton import causal_conv1d_update, selective_state_update
 
     f32 = torch.float32
@@ -286,7 +287,7 @@ def update_case(dtype: torch.dtype) -> None:
     selective_state_update.update(state, x, x, A, b, b, D, x, D, True, indices)
     x, past = _empty(8, 2048, dtype=dtype), _empty(8, 2048, 3, dtype=dtype)
     weight = _empty(2048, 4, dtype=f32)
-    causal_conv1d_update.update(x, past, weight, weight[:, 0], "silu")
+    causal_conv1d_update.update(x, past, weight, weight[:, 0], "silu", indices)
 
 
 BF16, FP32 = torch.bfloat16, torch.float32

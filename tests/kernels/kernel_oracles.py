@@ -227,6 +227,14 @@ def rms_norm_gated(x, weight, bias=None, z=None, eps=1e-5, group_size=None, norm
 
 def selective_state_update(state, x, dt, A, B, C, D=None, z=None, dt_bias=None, dt_softplus=False):
     """Output and new state; ``state`` itself is left alone."""
+    if x.dim() == state.dim():  # several tokens: one after another
+        after, steps = _wide(state), []
+        for t in range(x.shape[-1]):
+            gate = None if z is None else z[..., t]
+            tokens = (x[..., t], dt[..., t], A, B[..., t], C[..., t], D, gate)
+            y, after = selective_state_update(after, *tokens, dt_bias, dt_softplus)
+            steps.append(y)
+        return torch.stack(steps, -1) if steps else _wide(x), after
     state, x, dt, A, B, C, D, z, dt_bias = (
         _wide(t) for t in (state, x, dt, A, B, C, D, z, dt_bias)
     )

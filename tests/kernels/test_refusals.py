@@ -69,7 +69,11 @@ SHAPES = [  # op, changed arguments, words of the message
     (NORM, {"z": randn(6)}, r"z must have shape \(2, 6\), got \(6,\)"),
     (NORM, {"group_size": 4}, r"group_size 4 does not divide the 6 channels"),
     (NORM, {"group_size": 0}, r"group_size 0 does not divide"),
-    (STATE, {"x": randn(4)}, r"x must have shape \(B, D\) or \(B, H, P\), got \(4,\)"),
+    (STATE, {"x": randn(4)}, r"x must have shape \(B, D\) or, for several tokens, \(B, D, T\)"),
+    (STATE, {"x": randn(2, 4, 5, 3)}, r"beside a state \(B, D, N\), got \(2, 4, 5, 3\)"),
+    (STATE, {"x": randn(2, 4, 5)}, r"dt must have shape \(2, 4, 5\), got \(2, 4\)"),
+    (STATE, {"x": randn(2, 4, 5), "dt": randn(2, 4, 5)}, r"B must have .*\(2, 3, 5\) or \(2, G, 3"),
+    (STATE, {"state": randn(2, 4)}, r"state must have shape \(B, D, N\) or .*, got \(2, 4\)"),
     (STATE, {"state": randn(3, 4, 3)}, r"state must have shape \(2, 4, 3\), got \(3, 4, 3\)"),
     (STATE, {"A": randn(4)}, r"A must have shape"),
     (STATE, {"B": randn(2, 3, 3)}, r"B has 3 groups, which do not divide 4 channels"),
@@ -78,6 +82,9 @@ SHAPES = [  # op, changed arguments, words of the message
     (CONV_STEP, {"conv_state": randn(2, 5, 2)}, r"width 4 needs its last 3 inputs, .* holds 2"),
     (CONV_STEP, {"x": randn(5)}, r"x must have shape \(B, D\) or \(B, D, T\), got \(5,\)"),
     (CONV_STEP, {"activation": "relu"}, r"activation must be None"),
+    (CONV_STEP, {"state_batch_indices": torch.zeros(3).int()}, r"state_batch_indices .*\(2,\)"),
+    (CONV_STEP, {"state_batch_indices": torch.zeros(2, device="meta").int()}, r".*is on meta"),
+    (CONV_STEP, {"conv_state": randn(3, 5, 3)}, r"conv_state must have shape \(2, 5"),
 ]
 
 
@@ -101,6 +108,12 @@ DTYPES = [
     (STATE, {"A": -ones(4, 3) * 1j}, r"A must be floating point, got torch.complex64"),
     (STATE, {"state_batch_indices": torch.zeros(2)}, r"state_batch_indices must be an int32 or"),
     (CONV_STEP, {"weight": INTEGERS[0]}, r"weight must be floating point"),
+    (CONV_STEP, {"state_batch_indices": torch.zeros(2)}, r"state_batch_indices must be an int32"),
+    (
+        CONV_STEP,
+        {"state_batch_indices": [0, 1]},
+        r"state_batch_indices must be .*, got list",
+    ),
 ]
 
 
@@ -237,13 +250,20 @@ def test_segments(op, make):
         function(**ordered)
 
 
+@pytest.mark.parametrize(("op", "state"), [(STATE, "state"), (CONV_STEP, "conv_state")])
 @each_runner(STATE)
 @pytest.mark.parametrize("rows", [[0, 2], [-1, 0]], ids=str)
-def test_state_rows_that_are_not_there(rows, runner):
+def test_state_rows_that_are_not_there(rows, runner, op, state):
     if runner.device != "cpu":
         pytest.skip("on an accelerator looking would wait for it")
-    call = {**GOOD[STATE](), "state_batch_indices": torch.tensor(rows)}
-    before = call["state"].clone()
+    call = {**GOOD[op](), "state_batch_indices": torch.tensor(rows)}
+    before = call[state].clone()
     with pytest.raises(ValueError, match=r"state_batch_indices must be rows 0\.\.1"):
-        runner.call(STATE, **call)
-    assert torch.equal(call["state"], before)
+        runner.call(op, **call)
+    assert torch.equal(call[state], before)
+
+
+def test_indices_of_the_convolution_go_by_name():
+    """In their place ``causal_conv1d`` has ``cache_seqlens``, which means something else."""
+    with pytest.raises(TypeError, match="positional"):
+        ops.causal_conv1d_update(*GOOD[CONV_STEP]().values(), None, None, torch.tensor([0, 1]))

@@ -145,18 +145,22 @@ def test_opcheck(op, shape, runner):
 
 
 UPDATES = {
-    "selective_state_update": lambda d: (
-        d.normal(2, 4, 3), d.normal(2, 4), d.normal(2, 4), -d.between(1, 2, 4, 3),
-        d.normal(2, 3), d.normal(2, 3),
+    "selective_state_update": lambda d, rows, *time: (
+        d.normal(rows, 4, 3), d.normal(2, 4, *time), d.normal(2, 4, *time), -d.between(1, 2, 4, 3),
+        d.normal(2, 3, *time), d.normal(2, 3, *time),
     ),
-    "causal_conv1d_update": lambda d: (d.normal(2, 5, 2), d.normal(2, 5, 3), d.normal(5, 4)),
+    "causal_conv1d_update": lambda d, rows, *time: (
+        d.normal(2, 5, *time), d.normal(rows, 5, 3), d.normal(5, 4),
+    ),
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("time", [(), (2,)], ids=["one token", "several"])
+@pytest.mark.parametrize("indices", [None, [2, 0]], ids=["in order", "by index"])
 @pytest.mark.parametrize(
     ("op", "runner"), [(op, p.values[0]) for op in UPDATES for p in runners(op)], ids=str
 )
-def test_opcheck_of_updates(op, runner):
+def test_opcheck_of_updates(op, runner, indices, time):
     runner.need(op, torch.float32)
     seen: list[tuple[object, tuple[object, ...]]] = []
 
@@ -167,7 +171,9 @@ def test_opcheck_of_updates(op, runner):
             return function(*args, **(kwargs or {}))
 
     with Watch():
-        runner.call(op, *UPDATES[op](Draw(torch.float32, runner.device)))
+        rows = None if indices is None else torch.tensor(indices, device=runner.device)
+        given = UPDATES[op](Draw(torch.float32, runner.device), 2 if indices is None else 3, *time)
+        runner.call(op, *given, state_batch_indices=rows)
     ((function, args),) = seen
     torch.library.opcheck(function, args)
 

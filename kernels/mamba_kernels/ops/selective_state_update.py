@@ -1,4 +1,4 @@
-"""One step of the selective scan or of SSD, for decoding."""
+"""One or several steps of the selective scan or of SSD, for decoding."""
 
 from __future__ import annotations
 
@@ -40,9 +40,17 @@ def _checked(
     given: dict[str, Tensor | None] = {"state": state, "x": x, "dt": dt, "A": A, "B": B, "C": C}
     given |= {"D": D, "z": z, "dt_bias": dt_bias}
     check.tensors(op, given, optional=("D", "z", "dt_bias"), real=True)
-    if x.dim() not in (2, 3):
-        raise ValueError(f"{op}: x must have shape (B, D) or (B, H, P), got {tuple(x.shape)}")
-    batch, channels = x.shape[0], x.shape[1:]
+    if state.dim() not in (3, 4):
+        raise ValueError(
+            f"{op}: state must have shape (B, D, N) or (B, H, P, N), got {tuple(state.shape)}"
+        )
+    inner = "D" if state.dim() == 3 else "H, P"
+    if x.dim() not in (state.dim() - 1, state.dim()):
+        raise ValueError(
+            f"{op}: x must have shape (B, {inner}) or, for several tokens, (B, {inner}, T) beside "
+            f"a state (B, {inner}, N), got {tuple(x.shape)}"
+        )
+    batch, channels, tokens = x.shape[0], x.shape[1 : state.dim() - 1], x.shape[state.dim() - 1 :]
     n = A.shape[-1] if A.dim() else 0
     rows: int | str = batch
     if state_batch_indices is not None:
@@ -55,13 +63,14 @@ def _checked(
     for name, value in (("D", D), ("dt_bias", dt_bias)):
         check.shape(op, name, value, channels)
     for name, value in (("B", B), ("C", C)):
-        check.shape(op, name, value, (batch, n), (batch, "G", n))
-        if value.dim() == 3 and (value.shape[1] < 1 or channels[0] % value.shape[1]):
+        check.shape(op, name, value, (batch, n, *tokens), (batch, "G", n, *tokens))
+        grouped = value.dim() == 3 + len(tokens)
+        if grouped and (value.shape[1] < 1 or channels[0] % value.shape[1]):
             raise ValueError(
                 f"{op}: {name} has {value.shape[1]} groups, which do not divide {channels[0]} "
                 f"{'heads' if len(channels) == 2 else 'channels'}"
             )
-    groups = {value.shape[1] for value in (B, C) if value.dim() == 3} - {1}
+    groups = {value.shape[1] for value in (B, C) if value.dim() == 3 + len(tokens)} - {1}
     if len(groups) > 1:
         raise ValueError(f"{op}: B and C must have the same number of groups, got {sorted(groups)}")
     return tuple(features_of(state, x, dt, A))
@@ -85,11 +94,16 @@ def selective_state_update(
     Layout of ``mamba_ssm``. Computed in float32 (float64 for double inputs), whatever the dtypes.
     Has no gradient: asking for one is an error.
 
+    Several tokens come as a last dimension T of x, dt, B, C and z, as in
+    :func:`~mamba_kernels.ops.causal_conv1d_update`: T calls in one, but that a state in half
+    precision is rounded once, at the end.
+
     :param state: ``(B, D, N)``, or ``(B, H, P, N)`` with heads; changed in place.
-    :param x: ``(B, D)`` or ``(B, H, P)``.
+    :param x: ``(B, D)`` or ``(B, H, P)``; for several tokens ``(B, D, T)`` or ``(B, H, P, T)``.
     :param dt: step sizes, shaped like ``x``, before bias and softplus.
     :param A: ``(D, N)`` or ``(H, P, N)``, real.
-    :param B: ``(B, N)``, or ``(B, G, N)`` for G groups of channels or heads.
+    :param B: ``(B, N)``, or ``(B, G, N)`` for G groups of channels or heads; for several tokens
+        ``(B, N, T)`` or ``(B, G, N, T)``.
     :param C: like B.
     :param D: ``(D,)`` or ``(H, P)``.
     :param z: gate, shaped like ``x``.

@@ -88,19 +88,20 @@ struct Norm {
 
 struct Step {
   Tensor state;                // (r, h, p, n), changed in place
-  Tensor x, dt, z, out;        // (b, h, p)
+  Tensor x, dt, z, out;        // (b, h, p, t)
   Tensor A;                    // (h, p, n)
-  Tensor B, C;                 // (b, g, n)
+  Tensor B, C;                 // (b, g, n, t)
   Tensor D, dt_bias;           // (h, p)
   Tensor indices;              // (b): rows of the state; absent: row b
-  int64_t batch, heads, groups, width, states, softplus;
+  int64_t batch, heads, groups, width, states, tokens, softplus;
 };
 
 struct ConvStep {
   Tensor x, out;               // (b, d, t)
-  Tensor state;                // (b, d, kept), changed in place
+  Tensor state;                // (r, d, kept), changed in place
   Tensor weight;               // (d, w)
   Tensor bias;                 // (d)
+  Tensor indices;              // (b): rows of the state; absent: row b
   int64_t batch, channels, width, kept, steps, silu;
 };
 

@@ -158,7 +158,7 @@ int execute(const Kernel& kernel, const void* call, int64_t threads) {
 }  // namespace
 
 // Changes whenever abi.h does.
-MAMBA_EXPORT int64_t mamba_native_version() { return 1; }
+MAMBA_EXPORT int64_t mamba_native_version() { return 2; }
 
 // Name of the i-th instruction set this CPU can run, best first; null behind the last.
 MAMBA_EXPORT const char* mamba_native_isa(int i) {

@@ -1,4 +1,4 @@
-// One step of decoding: the state update of both scans, and the next outputs of the convolution.
+// Steps of decoding: the state update of both scans, and the next outputs of the convolution.
 #pragma once
 
 #include "functions.h"
@@ -22,6 +22,11 @@ MAMBA_INLINE float* plain_row(const Tensor& t, ptrdiff_t at, ptrdiff_t stride, i
   if (t.dtype == FLOAT32 && stride == 1) return reinterpret_cast<float*>(t.data) + at;
   for (int64_t i = 0; i < n; i++) room[i] = get(t, at + i * stride);
   return room;
+}
+
+// The row of the state of a batch item.
+MAMBA_INLINE int64_t state_row(const Tensor& indices, int64_t b) {
+  return indices.data ? reinterpret_cast<const int64_t*>(indices.data)[b] : b;
 }
 
 // One channel: moves its row of states on, returns C h by lanes. `all_alike` says that one number
@@ -64,59 +69,87 @@ MAMBA_INLINE void step_rows(float* h, ptrdiff_t h_stride, const float* rates, pt
   }
 }
 
-// Up to W channels from p of a tensor (b, h, p), and of a parameter (h, p).
-MAMBA_INLINE ptrdiff_t head_offset(const Tensor& t, int64_t b, int64_t h, int64_t p) {
-  return b * t.stride[0] + h * t.stride[1] + p * t.stride[2];
+// What a step works on: one head of a batch item, and a token.
+struct StepItem {
+  int64_t b, h, t;
+};
+
+// The channels of one head of a tensor (b, h, p, t) at a token, or of a parameter (h, p).
+struct Head {
+  const Tensor& tensor;
+  ptrdiff_t at, stride;
+};
+MAMBA_INLINE Head head_of(const Tensor& t, const StepItem& at) {
+  const int64_t offset = at.b * t.stride[0] + at.h * t.stride[1] + at.t * t.stride[3];
+  return {t, static_cast<ptrdiff_t>(offset), static_cast<ptrdiff_t>(t.stride[2])};
 }
-MAMBA_INLINE F load_head(const Tensor& t, int64_t b, int64_t h, int64_t p, int channels) {
-  return load_channels(t, head_offset(t, b, h, p), t.stride[2], channels);
+MAMBA_INLINE Head parameter_of(const Tensor& t, int64_t h) {
+  return {t, static_cast<ptrdiff_t>(h * t.stride[0]), static_cast<ptrdiff_t>(t.stride[1])};
 }
-MAMBA_INLINE F load_parameter(const Tensor& t, int64_t h, int64_t p, int channels) {
-  return load_channels(t, h * t.stride[0] + p * t.stride[1], t.stride[1], channels);
+// Up to W of them from p.
+MAMBA_INLINE F load_head(const Head& head, int64_t p, int channels) {
+  return load_channels(head.tensor, head.at + p * head.stride, head.stride, channels);
 }
 
-// What an item of the step works on: one head of a batch item.
-struct StepItem {
-  int64_t b, h, row;  // `row` of the state
+// The states of one head in float32: row p lies at data + p * stride.
+struct States {
+  float* data;
+  ptrdiff_t stride;
 };
+static bool in_place(const Step& a) { return a.state.dtype == FLOAT32 && a.state.stride[3] == 1; }
+
+// Where they lie, if their rows are plain, else a copy in `room`, to be put back.
+static States states_of(const Step& a, ptrdiff_t at, float* room) {
+  const Tensor& s = a.state;
+  if (in_place(a)) return {reinterpret_cast<float*>(s.data) + at, s.stride[2]};
+  for (int64_t p = 0; p < a.width; p++)
+    for (int64_t i = 0; i < a.states; i++)
+      room[p * a.states + i] = get(s, at + p * s.stride[2] + i * s.stride[3]);
+  return {room, static_cast<ptrdiff_t>(a.states)};
+}
+static void put_states(const Step& a, ptrdiff_t at, const States& states) {
+  const Tensor& s = a.state;
+  if (in_place(a)) return;
+  for (int64_t p = 0; p < a.width; p++)
+    for (int64_t i = 0; i < a.states; i++)
+      put(s, at + p * s.stride[2] + i * s.stride[3], states.data[p * states.stride + i]);
+}
 
 // Finished step sizes, by log2 e, and inputs dt x of all channels. All of them first: their long
 // chains of operations overlap, where between two rows of states they would be waited for.
 static void step_inputs(const Step& a, const StepItem& at, float* steps, float* inputs) {
+  const Head x = head_of(a.x, at), sizes = head_of(a.dt, at);
+  const Head bias = parameter_of(a.dt_bias, at.h);
   for (int64_t p = 0; p < a.width; p += W) {
     const int channels = static_cast<int>(least(W, a.width - p));
-    F dt = load_head(a.dt, at.b, at.h, p, channels) + load_parameter(a.dt_bias, at.h, p, channels);
+    F dt = load_head(sizes, p, channels) + load_head(bias, p, channels);
     if (a.softplus) dt = softplus(dt).value;
     store(steps + p, dt * set1(LOG2E));
-    store(inputs + p, dt * load_head(a.x, at.b, at.h, p, channels));
+    store(inputs + p, dt * load_head(x, p, channels));
   }
 }
 
-// C h of all channels, with h moved on. `room` holds two rows of states.
-static void step_states(const Step& a, const StepItem& at, const float* B, const float* C,
-                        const float* steps, const float* inputs, float* y, float* room) {
-  const Tensor& s = a.state;
+// C h of all channels, with h moved on. `room` holds a row of rates.
+static void step_states(const Step& a, int64_t head, const States& h, const float* B,
+                        const float* C, const float* steps, const float* inputs, float* y,
+                        float* room) {
   const int64_t n = a.states;
   const bool alike = a.A.stride[2] == 0 && n > 0;
-  const bool plain = s.dtype == FLOAT32 && s.stride[3] == 1 && a.A.dtype == FLOAT32 &&
-                     a.A.stride[2] == 1 && n % W == 0;
+  const bool plain = a.A.dtype == FLOAT32 && a.A.stride[2] == 1 && n % W == 0;
   for (int64_t p = 0; p < a.width; p += W) {
     const int channels = static_cast<int>(least(W, a.width - p));
-    const ptrdiff_t tile_A = at.h * a.A.stride[0] + p * a.A.stride[1];
-    const ptrdiff_t tile_h = at.row * s.stride[0] + at.h * s.stride[1] + p * s.stride[2];
+    const ptrdiff_t tile_A = head * a.A.stride[0] + p * a.A.stride[1];
+    float* tile_h = h.data + p * h.stride;
     F sums[W];
     const bool whole = plain && channels == W;
     if (whole)
-      step_rows(reinterpret_cast<float*>(s.data) + tile_h, s.stride[2],
-                reinterpret_cast<const float*>(a.A.data) + tile_A, a.A.stride[1], B, C, n, steps + p,
-                inputs + p, sums);
+      step_rows(tile_h, h.stride, reinterpret_cast<const float*>(a.A.data) + tile_A, a.A.stride[1],
+                B, C, n, steps + p, inputs + p, sums);
     for (int c = whole ? W : 0; c < channels; c++) {
-      const ptrdiff_t at_A = tile_A + c * a.A.stride[1], at_h = tile_h + c * s.stride[2];
+      const ptrdiff_t at_A = tile_A + c * a.A.stride[1];
       const float* rates = plain_row(a.A, at_A, a.A.stride[2], alike ? 1 : n, room);
-      float* state = plain_row(s, at_h, s.stride[3], n, room + n + W);
-      sums[c] = step_channel(state, rates, alike, B, C, n, steps[p + c], inputs[p + c]);
-      if (state == room + n + W)
-        for (int64_t i = 0; i < n; i++) put(s, at_h + i * s.stride[3], state[i]);
+      sums[c] = step_channel(tile_h + c * h.stride, rates, alike, B, C, n, steps[p + c],
+                             inputs[p + c]);
     }
     for (int c = channels; c < W; c++) sums[c] = F::zero();
     store(y + p, lane_sums(sums));
@@ -126,44 +159,51 @@ static void step_states(const Step& a, const StepItem& at, const float* B, const
 // The outputs: y with skip and gate.
 static void step_outputs(const Step& a, const StepItem& at, const float* sums) {
   const bool plain = a.out.dtype == FLOAT32 && a.out.stride[2] == 1;
+  const Head inputs = head_of(a.x, at), gates = head_of(a.z, at), outputs = head_of(a.out, at);
+  const Head skip = parameter_of(a.D, at.h);
   for (int64_t p = 0; p < a.width; p += W) {
     const int channels = static_cast<int>(least(W, a.width - p));
-    const F x = load_head(a.x, at.b, at.h, p, channels);
-    F y = fma(load_parameter(a.D, at.h, p, channels), x, load(sums + p));
+    const F x = load_head(inputs, p, channels);
+    F y = fma(load_head(skip, p, channels), x, load(sums + p));
     if (a.z.data) {
-      const F z = load_head(a.z, at.b, at.h, p, channels);
+      const F z = load_head(gates, p, channels);
       y = y * z * sigmoid(z);
     }
-    const ptrdiff_t to = head_offset(a.out, at.b, at.h, p);
+    const ptrdiff_t to = outputs.at + p * outputs.stride;
     if (plain) {
       store_n(reinterpret_cast<float*>(a.out.data) + to, y, channels);
       continue;
     }
     float out[W];
     store(out, y);
-    for (int c = 0; c < channels; c++) put(a.out, to + c * a.out.stride[2], out[c]);
+    for (int c = 0; c < channels; c++) put(a.out, to + c * outputs.stride, out[c]);
   }
 }
 
 static void step_plan(const void* call, int64_t* items, int64_t* scratch) {
   const auto& a = *static_cast<const Step*>(call);
   *items = a.batch * a.heads;
-  *scratch = 4 * (a.states + W) + 3 * (a.width + W);
+  *scratch = 3 * (a.states + W) + 3 * (a.width + W) + (in_place(a) ? 0 : a.width * a.states);
 }
 static void step(const void* call, int64_t item, float* scratch) {
   const auto& a = *static_cast<const Step*>(call);
   const int64_t n = a.states, b = item / a.heads, h = item % a.heads;
   const int64_t group = h / (a.heads / a.groups);
-  const StepItem at = {b, h, a.indices.data ? reinterpret_cast<const int64_t*>(a.indices.data)[b] : b};
   float *steps = scratch, *inputs = steps + a.width + W, *sums = inputs + a.width + W;
   float *room_B = sums + a.width + W, *room_C = room_B + n + W, *room = room_C + n + W;
-  const float* B =
-      plain_row(a.B, b * a.B.stride[0] + group * a.B.stride[1], a.B.stride[2], n, room_B);
-  const float* C =
-      plain_row(a.C, b * a.C.stride[0] + group * a.C.stride[1], a.C.stride[2], n, room_C);
-  step_inputs(a, at, steps, inputs);
-  step_states(a, at, B, C, steps, inputs, sums, room);
-  step_outputs(a, at, sums);
+  const ptrdiff_t at_h = state_row(a.indices, b) * a.state.stride[0] + h * a.state.stride[1];
+  const States states = states_of(a, at_h, room + n + W);
+  for (int64_t t = 0; t < a.tokens; t++) {
+    const StepItem at = {b, h, t};
+    const ptrdiff_t at_B = b * a.B.stride[0] + group * a.B.stride[1] + t * a.B.stride[3];
+    const ptrdiff_t at_C = b * a.C.stride[0] + group * a.C.stride[1] + t * a.C.stride[3];
+    const float* B = plain_row(a.B, at_B, a.B.stride[2], n, room_B);
+    const float* C = plain_row(a.C, at_C, a.C.stride[2], n, room_C);
+    step_inputs(a, at, steps, inputs);
+    step_states(a, h, states, B, C, steps, inputs, sums, room);
+    step_outputs(a, at, sums);
+  }
+  put_states(a, at_h, states);
 }
 
 // Access to an element whatever its dtype, and where all are float32.
@@ -184,9 +224,9 @@ struct OnlyFloat32 {
 template <class Access>
 MAMBA_INLINE void conv_step_channels(const ConvStep& a, int64_t b, int64_t first, int64_t last,
                                      float* window) {
-  const int64_t kept = a.kept, past = a.width - 1;
+  const int64_t kept = a.kept, past = a.width - 1, row = state_row(a.indices, b);
   for (int64_t d = first; d < last; d++) {
-    const ptrdiff_t at = b * a.state.stride[0] + d * a.state.stride[1];
+    const ptrdiff_t at = row * a.state.stride[0] + d * a.state.stride[1];
     const ptrdiff_t in = b * a.x.stride[0] + d * a.x.stride[1];
     const ptrdiff_t out = b * a.out.stride[0] + d * a.out.stride[1];
     const ptrdiff_t taps = d * a.weight.stride[0];
@@ -212,7 +252,8 @@ MAMBA_INLINE void conv_one_step(const ConvStep& a, int64_t b, int64_t first, int
   const float* x = reinterpret_cast<const float*>(a.x.data) + b * a.x.stride[0];
   const float* weight = reinterpret_cast<const float*>(a.weight.data);
   const float* bias = reinterpret_cast<const float*>(a.bias.data);
-  float* state = reinterpret_cast<float*>(a.state.data) + b * a.state.stride[0];
+  float* state =
+      reinterpret_cast<float*>(a.state.data) + state_row(a.indices, b) * a.state.stride[0];
   float* out = reinterpret_cast<float*>(a.out.data) + b * a.out.stride[0];
   for (int64_t d = first; d < last; d++) {
     float* past = state + d * a.state.stride[1];

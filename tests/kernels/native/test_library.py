@@ -133,11 +133,25 @@ def test_wrong_order_is_refused_before_it_writes(native, op, wrong):
         run(op, "native", given, torch.float32)
 
 
+def test_another_interface_is_refused_with_the_way_out(native, monkeypatch):
+    """A library built before a change of ``abi.h`` is not called: it would read other fields."""
+    older = native.VERSION
+    monkeypatch.setattr(native, "VERSION", older + 1)
+    answer = native._load.__wrapped__()
+    assert isinstance(answer, native.Unavailable)
+    assert str(answer) == (
+        f"mamba-kernels-native has interface {older}, mamba_kernels needs {older + 1}: "
+        f"{native.INSTALL}"
+    )
+
+
 def test_rows_of_the_state_are_checked(native):
     state, x = torch.zeros(2, 4, 3), torch.ones(1, 4)
     rates, B = -torch.ones(4, 3), torch.ones(1, 3)
     with pytest.raises(ValueError, match=r"must be rows 0\.\.1"):
         ops.selective_state_update(state, x, x, rates, B, B, state_batch_indices=torch.tensor([2]))
+    with pytest.raises(ValueError, match=r"must be rows 0\.\.1"):
+        ops.causal_conv1d_update(x, state, rates, state_batch_indices=torch.tensor([2]))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

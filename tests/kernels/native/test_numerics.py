@@ -9,6 +9,8 @@ import torch
 from native_cases import CASES, make
 from native_comparing import assert_as_exact_as_torch, distance, run
 
+from mamba_kernels import ops
+
 _ALL = [
     pytest.param(op, sizes, id=f"{op}-{number}")
     for op, cases in CASES.items()
@@ -81,3 +83,27 @@ def test_decay_of_large_steps(isa):
     expected = run("selective_scan", "reference", given, torch.float64)
     assert all(torch.isfinite(value).all() for value in found.values())
     assert distance(found["out"], expected["out"]) < 1e-6
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("n", [5, 16])
+@pytest.mark.parametrize(("channels", "groups"), [((37,), 1), ((3, 19), 3)])
+def test_several_tokens_are_as_many_single_ones(isa, channels, groups, n, kind):
+    """Bit for bit: values of type ``kind``, a state in float32, and by index."""
+    torch.manual_seed(0)
+    count = 6
+    pool = torch.randn(4, *channels, n)
+    x, dt, z = torch.randn(3, 2, *channels, count).to(kind)
+    B, C = torch.randn(2, 2, groups, n, count).to(kind)
+    A, D = -torch.rand(*channels, n), torch.randn(*channels)
+    rows, single = torch.tensor([3, 1]), pool.clone()
+    options = {"D": D, "dt_bias": D, "dt_softplus": True, "state_batch_indices": rows}
+    steps = [
+        ops.selective_state_update(
+            single, x[..., t], dt[..., t], A, B[..., t], C[..., t], z=z[..., t], **options
+        )
+        for t in range(count)
+    ]
+    out = ops.selective_state_update(pool, x, dt, A, B, C, z=z, **options)
+    assert torch.equal(out, torch.stack(steps, -1))
+    assert torch.equal(pool, single)

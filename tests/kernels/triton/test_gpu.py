@@ -64,17 +64,22 @@ def test_packing_never_waits_for_the_device(op: str, args: Callable[..., list[An
         torch.cuda.set_sync_debug_mode("default")
 
 
-def test_updates_in_a_graph() -> None:
+@pytest.mark.parametrize("time", [(), (3,)], ids=["one token", "several"])
+@pytest.mark.parametrize("indices", [None, [3, 1]], ids=["in order", "by index"])
+def test_updates_in_a_graph(indices: list[int] | None, time: tuple[int, ...]) -> None:
     """Captured once, replayed, equal to the same steps made one by one."""
     from mamba_kernels import ops
 
-    state, x = torch.zeros(2, 8, 4, device="cuda"), torch.randn(2, 8, device="cuda")
-    conv_state, weight = torch.zeros(2, 8, 3, device="cuda"), torch.randn(8, 4, device="cuda")
-    A, B = -torch.rand(8, 4, device="cuda"), torch.randn(2, 4, device="cuda")
+    rows = None if indices is None else torch.tensor(indices, device="cuda")
+    pool = 2 if indices is None else 4
+    state, x = torch.zeros(pool, 8, 4, device="cuda"), torch.randn(2, 8, *time, device="cuda")
+    conv_state, weight = torch.zeros(pool, 8, 3, device="cuda"), torch.randn(8, 4, device="cuda")
+    A, B = -torch.rand(8, 4, device="cuda"), torch.randn(2, 4, *time, device="cuda")
 
     def step(h: torch.Tensor, past: torch.Tensor) -> torch.Tensor:
-        u = ops.causal_conv1d_update(x, past, weight, activation="silu")
-        return ops.selective_state_update(h, u, u, A, B, B, dt_softplus=True)
+        by = {"state_batch_indices": rows}
+        u = ops.causal_conv1d_update(x, past, weight, activation="silu", **by)
+        return ops.selective_state_update(h, u, u, A, B, B, dt_softplus=True, **by)
 
     apart = [state.clone(), conv_state.clone()]
     expected = [step(*apart).clone() for _ in range(4)][-1]

@@ -116,39 +116,95 @@ def test_chosen_for_cpu_tensors() -> None:
 @pytest.mark.parametrize("heads", [False, True], ids=["channels", "heads"])
 @pytest.mark.parametrize("groups", [0, 1, 2])
 @pytest.mark.parametrize("rows", [None, [3, 0, 4]], ids=["in order", "by index"])
-def test_state_update(heads: bool, groups: int, rows: list[int] | None) -> None:
+@pytest.mark.parametrize("tokens", [None, 0, 3])
+def test_state_update(
+    heads: bool, groups: int, rows: list[int] | None, tokens: int | None, poisoned: None
+) -> None:
     from mamba_kernels.backends.reference import selective_state_update as reference
     from mamba_kernels.backends.triton import selective_state_update as module
 
     channels, n = ((4, 5) if heads else (8,)), 6
-    by_state = (3, groups, n) if groups else (3, n)
-    state = torch.randn(5 if rows else 3, *channels, n)
+    time = () if tokens is None else (tokens,)
+    by_state = (3, groups, n, *time) if groups else (3, n, *time)
+    state = _rows(torch.randn(3, *channels, n), rows)
     exact = state.double()
     indices = None if rows is None else torch.tensor(rows)
+    x, dt, z = torch.randn(3, 3, *channels, *time)
     tensors = [
-        torch.randn(3, *channels), torch.randn(3, *channels), -torch.rand(*channels, n),
-        torch.randn(by_state), torch.randn(by_state), torch.randn(channels),
-        torch.randn(3, *channels), torch.randn(channels),
+        x, dt, -torch.rand(*channels, n), torch.randn(by_state), torch.randn(by_state),
+        torch.randn(channels), z, torch.randn(channels),
     ]  # fmt: skip
     expected = reference.update(exact, *[t.double() for t in tensors], True, indices)
     found = module.update(state, *tensors, True, indices)
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(state.double(), exact, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(state.double(), exact, rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
+def _rows(state: torch.Tensor, rows: list[int] | None) -> torch.Tensor:
+    """``state`` in those rows of a larger one that is NaN elsewhere."""
+    if rows is None:
+        return state
+    pool = torch.full((5, *state.shape[1:]), torch.nan)
+    pool[rows] = state
+    return pool
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_several_tokens_are_as_many_single_ones(dtype: torch.dtype) -> None:
+    from mamba_kernels.backends.triton import selective_state_update as module
+
+    pool, rows = _rows(torch.randn(3, 8, 6), [3, 0, 4]), torch.tensor([3, 0, 4])
+    single = pool.clone()
+    x, dt, z = torch.randn(3, 3, 8, 4).to(dtype)
+    B, C = torch.randn(2, 3, 2, 6, 4).to(dtype)
+    A, D = -torch.rand(8, 6), torch.randn(8)
+    steps = [
+        module.update(
+            single, x[..., t], dt[..., t], A, B[..., t], C[..., t], D, z[..., t], D, True, rows
+        )
+        for t in range(4)
+    ]
+    out = module.update(pool, x, dt, A, B, C, D, z, D, True, rows)
+    torch.testing.assert_close(out, torch.stack(steps, -1), rtol=0, atol=0)
+    torch.testing.assert_close(pool, single, rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_row_that_is_none_is_left_alone() -> None:
+    """On a device nobody can be told, so the kernels neither read nor write there."""
+    from mamba_kernels.backends.triton.kernels.updates import convolution_update
+
+    memory = torch.full((4, 5, 3), torch.nan)
+    state, x, weight, rows = memory[1:3], torch.randn(2, 5), torch.randn(5, 4), [2, -1]
+    state.zero_()
+    out = torch.empty(2, 5)
+    convolution_update[(2,)](
+        x, state, weight, None, torch.tensor(rows), out,
+        (*x.stride(), 0), state.stride(), weight.stride(), 0, (*out.stride(), 0), 1, 3, 2, 5,
+        WIDTH=4, PLACES=4, SILU=False, BLOCK=8, STEPS=1,
+    )  # fmt: skip
+    torch.testing.assert_close(out, x * weight[:, 3])
+    assert torch.equal(state, torch.zeros_like(state))
+    assert memory[[0, 3]].isnan().all()
 
 
 @pytest.mark.parametrize("steps", [None, 1, 3, 20])
 @pytest.mark.parametrize(("taps", "kept"), [(4, 3), (2, 1), (4, 6), (8, 7), (1, 0)])
-def test_convolution_update(steps: int | None, taps: int, kept: int) -> None:
+@pytest.mark.parametrize("rows", [None, [3, 0, 4]], ids=["in order", "by index"])
+def test_convolution_update(
+    steps: int | None, taps: int, kept: int, rows: list[int] | None, poisoned: None
+) -> None:
     from mamba_kernels.backends.reference import causal_conv1d_update as reference
     from mamba_kernels.backends.triton import causal_conv1d_update as module
 
     x = torch.randn(3, 70) if steps is None else torch.randn(3, 70, steps)
     state, weight, bias = torch.randn(3, 70, kept), torch.randn(70, taps), torch.randn(70)
+    state = _rows(state, rows)
     exact = state.double()
-    expected = reference.update(x.double(), exact, weight.double(), bias.double(), "silu")
-    found = module.update(x, state, weight, bias, "silu")
+    indices = None if rows is None else torch.tensor(rows)
+    expected = reference.update(x.double(), exact, weight.double(), bias.double(), "silu", indices)
+    found = module.update(x, state, weight, bias, "silu", indices)
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(state.double(), exact, rtol=0, atol=0)
+    torch.testing.assert_close(state.double(), exact, rtol=0, atol=0, equal_nan=True)
 
 
 def test_offsets_beyond_32_bits(args: Callable[..., list[Any]]) -> None:

@@ -162,10 +162,10 @@ NORM = Layout(
 
 STEP = Layout(
     ("state", "x", "dt", "z", "out", "A", "B", "C", "D", "dt_bias", "indices"),
-    ("batch", "heads", "groups", "width", "states", "softplus"),
+    ("batch", "heads", "groups", "width", "states", "tokens", "softplus"),
 )
 
 CONV_STEP = Layout(
-    ("x", "out", "state", "weight", "bias"),
+    ("x", "out", "state", "weight", "bias", "indices"),
     ("batch", "channels", "width", "kept", "steps", "silu"),
 )

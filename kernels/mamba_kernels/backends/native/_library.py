@@ -14,7 +14,7 @@ from mamba_kernels.backends.layout import bounds_of, check_order
 
 ISA = "MAMBA_NATIVE_ISA"
 """Environment variable: the instruction set to use, instead of the best one this CPU has."""
-VERSION = 1
+VERSION = 2
 """The library's interface that ``_abi.py`` describes."""
 INSTALL = "python -m pip install --force-reinstall --no-deps --no-cache-dir mamba-kernels-native"
 KERNELS = (

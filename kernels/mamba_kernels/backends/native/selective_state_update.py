@@ -1,4 +1,4 @@
-"""One step of the scan by the compiled kernels."""
+"""One or several steps of the scan by the compiled kernels."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ def _by_head(t: Tensor | None, axis: int, width: int) -> tuple[int, ...]:
     return (address, dtype, *strides[:-1])
 
 
-def _group(t: Tensor, groups: int) -> tuple[int, ...]:
-    """B or C, ``(B, N)`` or ``(B, G, N)``, as (b, g, n)."""
-    if t.dim() == 2:
-        return describe(t, 0, None, 1)
-    return describe(t, 0, 1 if t.shape[1] == groups else None, 2)
+def _group(t: Tensor, groups: int, several: bool) -> tuple[int, ...]:
+    """B or C, ``(B, N)`` or ``(B, G, N)``, for several tokens with T behind, as (b, g, n, t)."""
+    token = t.dim() - 1 if several else None
+    if t.dim() == 2 + several:
+        return describe(t, 0, None, 1, token)
+    return describe(t, 0, 1 if t.shape[1] == groups else None, 2, token)
 
 
 def update(
@@ -71,9 +72,9 @@ def _pack(
     indices: Tensor | None,
     dt_softplus: bool,
 ) -> bytes:
-    groups = max(b.shape[1] if b.dim() == 3 else 1 for b in (B, C))
-    batch, *channels = x.shape
-    flat = len(channels) == 1
+    several, flat = x.dim() == state.dim(), state.dim() == 3
+    groups = max(b.shape[1] if b.dim() == 3 + several else 1 for b in (B, C))
+    channels = state.shape[1:-1]
     heads, width = (groups, channels[0] // groups) if flat else channels
     split = width if flat else 0
     fields = {
@@ -83,18 +84,19 @@ def _pack(
         "z": _by_head(z, 1, split),
         "out": _by_head(out, 1, split),
         "A": _by_head(A, 0, split),
-        "B": _group(B, groups),
-        "C": _group(C, groups),
+        "B": _group(B, groups, several),
+        "C": _group(C, groups, several),
         "D": _by_head(D, 0, split),
         "dt_bias": _by_head(dt_bias, 0, split),
         "indices": plain(indices),
     }
     return STEP.pack(
         fields,
-        batch=batch,
+        batch=x.shape[0],
         heads=heads,
         groups=groups,
         width=width,
         states=A.shape[-1],
+        tokens=x.shape[-1] if several else 1,
         softplus=dt_softplus,
     )

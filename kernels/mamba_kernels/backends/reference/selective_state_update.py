@@ -1,4 +1,4 @@
-"""One step of the scan, as its equations."""
+"""One or several steps of the scan, as its equations."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor
 from mamba_kernels.backends.layout import check_rows, working_dtype
 
 
-def _per_channel(x: Tensor, dims: int, channels: int) -> Tensor:
+def _per_channel(x: Tensor, heads: bool, channels: int) -> Tensor:
     """``(B, [G,] N)`` -> ``(B, D, N)`` or, with heads, ``(B, H, 1, N)``."""
     x = x if x.dim() == 3 else x[:, None]
     x = x.repeat_interleave(channels // x.shape[1], dim=1)
-    return x if dims == 2 else x[:, :, None]
+    return x[:, :, None] if heads else x
 
 
 def update(
@@ -34,19 +34,22 @@ def update(
     if state_batch_indices is not None:
         check_rows(state_batch_indices, state.shape[0])
     rows = slice(None) if state_batch_indices is None else state_batch_indices.long()
-    dt, inputs = dt.to(dtype), x.to(dtype)
+    several, heads = x.dim() == state.dim(), state.dim() == 4
+    B, C, dt, inputs = (t.to(dtype) if several else t.to(dtype)[..., None] for t in (B, C, dt, x))
     if dt_bias is not None:
-        dt = dt + dt_bias.to(dtype)
+        dt = dt + dt_bias.to(dtype)[..., None]
     if dt_softplus:
         dt = F.softplus(dt)
-    B = _per_channel(B.to(dtype), x.dim(), x.shape[1])
-    C = _per_channel(C.to(dtype), x.dim(), x.shape[1])
-    h = torch.exp(dt[..., None] * A.to(dtype)) * state[rows].to(dtype)
-    h = h + (dt * inputs)[..., None] * B
+    h, steps = state[rows].to(dtype), []
+    for t in range(inputs.shape[-1]):
+        b, c = (_per_channel(v[..., t], heads, x.shape[1]) for v in (B, C))
+        h = torch.exp(dt[..., t, None] * A.to(dtype)) * h + (dt * inputs)[..., t, None] * b
+        steps.append((h * c).sum(-1))
     state[rows] = h.to(state.dtype)
-    y = (h * C).sum(-1)
+    y = torch.stack(steps, -1) if steps else torch.zeros_like(inputs)
     if D is not None:
-        y = y + D.to(dtype) * inputs
+        y = y + D.to(dtype)[..., None] * inputs
+    y = y.reshape(x.shape)
     if z is not None:
         y = y * F.silu(z.to(dtype))
     return y.to(x.dtype).contiguous()
