@@ -161,3 +161,15 @@ def test_contradictions_are_named(fields, message):
 
 def test_the_old_names_of_the_shipped_weights_are_read():
     assert registry.build("audio-sep", pretrained=True).config.network.kind == "single_path"
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_padding_and_silence_do_not_blow_up_the_gradients_of_a_deep_dual_path(causal):
+    """Tokens of zero would: each norm multiplies their gradient by 1 / sqrt(eps)."""
+    torch.manual_seed(0)
+    model = registry.build("audio-sep", preset="dual_1m", causal=causal)
+    mixture = 0.1 * torch.randn(1, 4000)
+    mixture[:, :1000] = mixture[:, -500:] = 0
+    next(iter(model(mixture).values())).square().mean().backward()
+    largest = max(float(p.grad.abs().max()) for p in model.parameters() if p.grad is not None)
+    assert largest < 1

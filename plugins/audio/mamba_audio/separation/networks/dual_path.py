@@ -40,6 +40,10 @@ class DualPath:
     """Frames of a chunk; half of them belong to the next one too."""
 
 
+FLOOR = 0.1
+"""Size of what is added to every token; small beside tokens, whose deviation is about 1."""
+
+
 class ChunkedMasker(Masker):
     """``norm -> bottleneck -> chunks -> layers -> back to frames -> gate -> mask -> ReLU``.
 
@@ -57,6 +61,7 @@ class ChunkedMasker(Masker):
     ) -> None:
         super().__init__(network, config)
         n, d = network.filters, network.d_model
+        self.floor: Tensor
         self.sources, self.chunk = config.sources, network.chunk
         self.norm = norm
         self.bottleneck = nn.Conv1d(n, d, 1, bias=False)
@@ -65,20 +70,26 @@ class ChunkedMasker(Masker):
         self.split = nn.Linear(d, config.sources * d)
         self.value, self.gate = nn.Conv1d(d, d, 1), nn.Conv1d(d, d, 1)
         self.mask = nn.Conv1d(d, n, 1, bias=False)
+        # Added to every token. One that is zero, of the padding or of digital silence, would stay
+        # so through all layers, and each of their norms would multiply its gradient by
+        # 1 / sqrt(eps): past the largest float after four layers.
+        floor = torch.full((d,), FLOOR)
+        floor[1::2] = -FLOOR
+        self.register_buffer("floor", floor, persistent=False)
 
     def masks(self, frames: Tensor) -> Tensor:
         """See :meth:`Masker.masks`."""
-        x = cut(self._tokens(frames), self.chunk)
+        x = cut(self._tokens(frames), self.chunk) + self.floor
         for layer in self.layers:
             x = layer(x)
         return self._weights(join(self._split(x).flatten(0, 1), frames.shape[-1]))
 
     def init_state(self, batch_size: int) -> MixerState:
         """See :meth:`Network.init_state`: the half of the first chunk that lies before all frames
-        is read already, zeros as in :func:`cut`."""
+        is read already, padding as in :meth:`masks`."""
         hop, weight = self.chunk // 2, self.bottleneck.weight
         layers = tuple(layer.init_state(batch_size, self.chunk) for layer in self._layers())
-        before = weight.new_zeros(batch_size, 1, hop, weight.shape[0])
+        before = self.floor.expand(batch_size, 1, hop, -1)
         _, layers = self._read(before, torch.arange(hop, device=weight.device), layers)
         place = torch.zeros(batch_size, dtype=torch.int64, device=weight.device)
         return MixerState({"place": place}, self._next_chunk(layers))
@@ -87,7 +98,7 @@ class ChunkedMasker(Masker):
         """See :meth:`Network.prefill`."""
         hop, layers, found = self.chunk // 2, state.children, []
         place = int(state.tensors["place"][0])
-        tokens = self._tokens(frames).transpose(1, 2)
+        tokens = self._tokens(frames).transpose(1, 2) + self.floor
         while tokens.shape[1]:
             piece, tokens = tokens[:, : hop - place], tokens[:, hop - place :]
             stop = place + piece.shape[1]
