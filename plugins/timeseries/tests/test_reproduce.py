@@ -85,7 +85,7 @@ def test_classes_are_measured_per_set_and_seed(tmp_path, capsys, monkeypatch):
     words = ["Waves", "--root", str(tmp_path), "--out", str(tmp_path / "out"), "--seeds", "0"]
     classes.main(words)
     assert "| Waves | " in capsys.readouterr().out
-    assert (tmp_path / "out" / "Waves_s0" / "best").is_dir()
+    assert (tmp_path / "out" / "Waves_as_is_s0" / "best").is_dir()
 
 
 @pytest.mark.slow
