@@ -12,7 +12,7 @@ import pytest
 
 from mamba_core import registry
 from mamba_core.testing.plugin import write_plugin
-from mamba_registry import TaskSpec, catalog
+from mamba_registry import TaskSpec, catalog, known
 
 TASK = """
 from mamba_registry import TaskSpec, hookimpl
@@ -80,6 +80,10 @@ def _forgetful(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("AUTOLOAD", "EXTRA", "BLOCK", "STRICT"):
         monkeypatch.delenv(f"MAMBA_PLUGINS_{name}", raising=False)
     monkeypatch.setattr(catalog, "_session", {})
+    # an official plugin that is never installed: the real ones may be
+    for name in ("weather-now", "weather-next"):
+        monkeypatch.setitem(known.KNOWN_TASKS, name, "mamba-weather")
+    monkeypatch.setitem(known.KNOWN_DOMAINS, "weather", "mamba-weather")
     registry.refresh()
     yield
     monkeypatch.undo()
@@ -100,7 +104,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         return module
 
     yield put
-    for name in [name for name in sys.modules if name.startswith(("acme_", "mamba_graph"))]:
+    for name in [name for name in sys.modules if name.startswith(("acme_", "mamba_weather"))]:
         del sys.modules[name]
 
 

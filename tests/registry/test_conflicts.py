@@ -52,7 +52,7 @@ def test_deprecated_versions_come_last(task):
     assert registry.spec("acme/toy-cls@2").version == 2
 
 
-@pytest.mark.parametrize("name", ["graph-cls", "vision-new", "ts-anything"])
+@pytest.mark.parametrize("name", ["weather-now", "vision-new", "ts-anything"])
 def test_official_names_are_reserved(task, name, set_variable):
     task(name, "thief")
     with pytest.raises(TaskConflictError) as caught:
@@ -64,15 +64,15 @@ def test_official_names_are_reserved(task, name, set_variable):
 
 
 def test_their_owner_may_use_them(task):
-    task("graph-cls", "graph", module="mamba_graph")
-    assert registry.spec("graph-cls").id == "graph-cls"
+    task("weather-now", "weather", module="mamba_weather")
+    assert registry.spec("weather-now").id == "weather-now"
 
 
 def test_an_alias_does_not_take_an_official_name(task):
-    task("acme/graph-best", "thief", more="aliases=('graph-cls',)")
-    with pytest.raises(TaskConflictError, match="should use 'acme/graph-cls'"):
-        registry.spec("graph-cls")
-    assert registry.spec("acme/graph-best")
+    task("acme/weather-best", "thief", more="aliases=('weather-now',)")
+    with pytest.raises(TaskConflictError, match="should use 'acme/weather-now'"):
+        registry.spec("weather-now")
+    assert registry.spec("acme/weather-best")
 
 
 def test_an_alias_never_stands_before_an_id(task):

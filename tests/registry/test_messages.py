@@ -46,42 +46,42 @@ def test_suggestion_and_the_causes_of_failed_plugins_in_one_message(task, instal
 
 def test_an_official_task_comes_with_its_install_line(install):
     install("import does_not_exist\n", "broken")  # has nothing to do with it: not told
-    assert of_task("graph-cls") == [
-        "No task named 'graph-cls'.",
-        f"'graph-cls' comes with mamba-graph: {PIP} mamba-graph",
+    assert of_task("weather-now") == [
+        "No task named 'weather-now'.",
+        f"'weather-now' comes with mamba-weather: {PIP} mamba-weather",
         LAST,
     ]
 
 
 def test_suggestion_of_a_task_that_is_not_installed():
-    assert of_task("graph-clss") == [
-        "No task named 'graph-clss'. Did you mean 'graph-cls'?",
-        f"'graph-cls' comes with mamba-graph: {PIP} mamba-graph",
+    assert of_task("weather-nows") == [
+        "No task named 'weather-nows'. Did you mean 'weather-now'?",
+        f"'weather-now' comes with mamba-weather: {PIP} mamba-weather",
         LAST,
     ]
 
 
 def test_an_official_plugin_that_failed_is_not_to_be_installed_again(install, set_variable):
-    install("import does_not_exist\n", "graph", module="mamba_graph")
-    assert of_task("graph-cls") == [
-        "No task named 'graph-cls'.",
-        "Plugin 'graph' (mamba-graph 1.0) did not load: "
+    install("import does_not_exist\n", "weather", module="mamba_weather")
+    assert of_task("weather-now") == [
+        "No task named 'weather-now'.",
+        "Plugin 'weather' (mamba-weather 1.0) did not load: "
         "ModuleNotFoundError: No module named 'does_not_exist'",
         LAST,
     ]
-    set_variable(BLOCK="graph")
-    assert of_task("graph-cls")[1] == (
-        "Plugin 'graph' (mamba-graph 1.0) is blocked: named in MAMBA_PLUGINS_BLOCK"
+    set_variable(BLOCK="weather")
+    assert of_task("weather-now")[1] == (
+        "Plugin 'weather' (mamba-weather 1.0) is blocked: named in MAMBA_PLUGINS_BLOCK"
     )
     set_variable(BLOCK="", AUTOLOAD="0")
-    assert of_task("graph-cls")[1].endswith("is blocked: MAMBA_PLUGINS_AUTOLOAD=0")
+    assert of_task("weather-now")[1].endswith("is blocked: MAMBA_PLUGINS_AUTOLOAD=0")
 
 
 def test_an_official_plugin_that_is_too_old(task):
-    task("graph-node", "graph", module="mamba_graph")
-    assert of_task("graph-cls")[1] == (
-        "'graph-cls' is not in mamba-graph 1.0, perhaps in a newer one: "
-        f"{PIP} --upgrade mamba-graph"
+    task("weather-next", "weather", module="mamba_weather")
+    assert of_task("weather-now")[1] == (
+        "'weather-now' is not in mamba-weather 1.0, perhaps in a newer one: "
+        f"{PIP} --upgrade mamba-weather"
     )
 
 

@@ -129,7 +129,6 @@ def test_forms_of_files(tmp_path):
     frame = pd.DataFrame({"user_id": users, "item_id": items, "timestamp": times})
     frame.to_csv(tmp_path / "a.csv", index=False)
     frame.to_csv(tmp_path / "a.tsv", index=False, sep="\t")
-    frame.to_parquet(tmp_path / "a.parquet")
     typed = {name: f"{name}:token" for name in frame}
     frame.assign(rating=3).rename(columns=typed).to_csv(tmp_path / "a.inter", sep="\t", index=False)
     rows = zip(users, items, times, strict=True)
@@ -141,9 +140,16 @@ def test_forms_of_files(tmp_path):
     (tmp_path / "c").mkdir()
     named = frame.rename(columns=dict(zip(frame, ("userId", "movieId", "timestamp"), strict=True)))
     named.to_csv(tmp_path / "c" / "ratings.csv", index=False)
-    for name in ("a.csv", "a.tsv", "a.parquet", "a.inter", "r", "u", "c"):
+    for name in ("a.csv", "a.tsv", "a.inter", "r", "u", "c"):
         found = read(tmp_path / name)
         assert [part.tolist() for part in found] == [users, items, times], name
+
+
+def test_parquet(tmp_path):
+    pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
+    frame = pd.DataFrame({"user_id": [4, 9], "item_id": [10, 11], "timestamp": [3.0, 5.0]})
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert [part.tolist() for part in read(tmp_path / "a.parquet")] == [[4, 9], [10, 11], [3, 5]]
 
 
 def test_sequences(tmp_path):

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch_geometric.data import Data
-from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
 from mamba_core import scan_orders
@@ -15,7 +14,6 @@ from mamba_graph.orders.graphs import context_of
 from mamba_registry.errors import ScanOrderError
 
 
-@functional_transform("add_node_rank")
 class AddNodeRank(BaseTransform):
     """Store each node's place under an order as ``data.rank``, int64 ``(N,)``.
 
