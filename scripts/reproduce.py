@@ -20,7 +20,7 @@ class Table:
     words: tuple[str, ...]
     """Its arguments; ``{data}`` and ``{out}`` stand for the folders."""
     takes: str
-    """On one thread of the machine named in the card."""
+    """An estimate, for one thread: most tables were made in parts, on a busy machine."""
     data: str
     """What the folder must hold."""
 
@@ -88,7 +88,7 @@ def listed() -> str:
     for task, tables in TABLES.items():
         for table in tables:
             shown = " ".join(word for word in table.words[:1] if not word.startswith("-"))
-            lines.append(f"  {task:12} {shown:10} about {table.takes:7} data: {table.data}")
+            lines.append(f"  {task:12} {shown:10} estimate {table.takes:7} data: {table.data}")
     return "\n".join(lines)
 
 
@@ -107,7 +107,7 @@ def main() -> None:
         sys.exit(f"DATA=folder is needed; it must hold: {needed}")
     for table in tables:
         words = [word.format(data=given.data, out=given.out) for word in table.words]
-        print(f"python -m {table.module} {' '.join(words)}   (about {table.takes})", flush=True)
+        print(f"python -m {table.module} {' '.join(words)}   (estimate: {table.takes})", flush=True)
         sys.argv = [table.module, *words]
         runpy.run_module(table.module, run_name="__main__")
 
