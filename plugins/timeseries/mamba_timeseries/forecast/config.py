@@ -73,8 +73,10 @@ class PatchEncoder:
     """On the tokens."""
     scan_order: str | None = None
     """Order along the sequence; None reads by the mixer alone."""
-    tokens: Literal["time", "channels"] = "time"
-    """What a sequence is: the patches of one channel, or the channels at one patch."""
+    tokens: Literal["time", "channels", "correlation"] = "time"
+    """What a sequence is: the patches of one channel, or the channels at one patch.
+    ``correlation``: the latter where the training rows' channels are alike, which is found before
+    training and kept with the weights."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -14,7 +14,7 @@ from mamba_core import registry
 from mamba_timeseries.forecast import candidates as cand
 from mamba_timeseries.forecast import fit as fitting
 from mamba_timeseries.forecast.candidates import BASELINES, Candidate
-from mamba_timeseries.forecast.config import ForecastConfig, ForecastTrain, MambaTS
+from mamba_timeseries.forecast.config import ForecastConfig, ForecastTrain
 from mamba_timeseries.forecast.context import (
     season_of,
 )
@@ -192,12 +192,8 @@ class Estimator:
         else:
             torch.manual_seed(self.seed)
             model: Any = registry.build(TASK, config=config)
-            train = WindowSplit(panels, config, 0)
             said = None if progress is None else lambda _, done, total: progress(name, done, total)
-            cand.begin(model, panels)
-            fitting.fit(model, train, val, self.train_config, progress=said)
-            if isinstance(config.network, MambaTS):
-                fitting.fit_tour(model, train, seed=self.seed)
+            cand.learn(model, panels, self.train_config, progress=said)
             made = cand.network(name, model)
         return made.measure(val), made
 

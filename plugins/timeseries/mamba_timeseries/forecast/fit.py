@@ -181,9 +181,9 @@ def share_of_alike(values: Array, threshold: float = 0.6) -> float:
     return float((rho >= threshold).sum(0).max() / positive) if positive else 0.0
 
 
-def tokens_by_correlation(values: Array, threshold: float = 0.6) -> str:
-    """Return Bi-Mamba+'s choice of ``network.tokens``: ``channels`` where they are alike.
+def are_alike(values: Array, threshold: float = 0.6) -> bool:
+    """Return Bi-Mamba+'s choice: whether a sequence should be made of channels.
 
     :param values: ``(steps, channels)``, training rows.
     """
-    return "channels" if share_of_alike(values, threshold) >= 1 - threshold else "time"
+    return share_of_alike(values, threshold) >= 1 - threshold
