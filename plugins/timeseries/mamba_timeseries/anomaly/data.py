@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from mamba_timeseries.anomaly.config import AnomalyConfig, AnomalyData
-from mamba_timeseries.frame import Columns, FrameError, collect, read_file, widened
+from mamba_timeseries.errors import FrameError
+from mamba_timeseries.frame import Columns, collect, read_file, widened
 from mamba_timeseries.impute.data import Stretches, panels_of
 
 

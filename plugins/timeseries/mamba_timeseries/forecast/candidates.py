@@ -18,6 +18,7 @@ from mamba_timeseries.forecast.fit import are_alike, batch_of, run
 from mamba_timeseries.forecast.model import ForecastModel
 from mamba_timeseries.forecast.networks.mamba_ts import MambaTSNetwork
 from mamba_timeseries.forecast.networks.patch_encoder import PatchEncoderNetwork
+from mamba_timeseries.forecast.progress import Progress
 from mamba_timeseries.forecast.protocol import Array, Windows
 
 BASELINES = ("repeat", "seasonal", "window_mean", "ridge")
@@ -150,7 +151,7 @@ def learn(
     panels: Sequence[Panel],
     config: ForecastTrain,
     *,
-    progress: fitting.Progress | None = None,
+    progress: Progress | None = None,
 ) -> fitting.FitResult:
     """Train a model: what comes before its steps, they, and the tour that MambaTS then reads.
 

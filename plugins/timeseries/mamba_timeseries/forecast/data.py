@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mamba_timeseries.errors import FrameError, listed
 from mamba_timeseries.forecast.config import ForecastConfig, ForecastData
 from mamba_timeseries.forecast.protocol import Array, Scaler, borders
 from mamba_timeseries.forecast.scale import SeriesScale, phase_of
-from mamba_timeseries.frame import Collection, Columns, FrameError, Series, collect_file, listed
+from mamba_timeseries.frame import Collection, Columns, Series, collect_file
 
 if TYPE_CHECKING:
     from mamba_timeseries.forecast.model import ForecastModel

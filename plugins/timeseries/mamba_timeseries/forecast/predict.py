@@ -8,12 +8,13 @@ import pandas as pd
 import torch
 
 from mamba_registry import TaskSpec
+from mamba_timeseries.errors import FrameError
 from mamba_timeseries.files import FilePredictor
 from mamba_timeseries.forecast.candidates import network
 from mamba_timeseries.forecast.config import ForecastPredict
 from mamba_timeseries.forecast.forecaster import Forecaster
 from mamba_timeseries.forecast.model import ForecastModel
-from mamba_timeseries.frame import Columns, FrameError, collect, widened
+from mamba_timeseries.frame import Columns, collect, widened
 
 
 class FileForecaster(FilePredictor):

@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mamba_timeseries.errors import FrameError, listed
 from mamba_timeseries.forecast.data import Panel, Reads, make_panels, share_ends
-from mamba_timeseries.frame import Collection, Columns, FrameError, collect_file, listed
+from mamba_timeseries.frame import Collection, Columns, collect_file
 from mamba_timeseries.impute.config import ImputeData, ReconstructorConfig, TableConfig
 
 Sample = dict[str, Tensor]
