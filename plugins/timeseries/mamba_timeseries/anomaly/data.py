@@ -21,7 +21,7 @@ class AnomalyDataset:
 
     def __init__(self, data: AnomalyData, model: AnomalyConfig) -> None:
         self.data, self.model = data, model
-        columns = Columns(data.id, data.time, data.target)
+        columns = data.columns()
         frame = widened(read_file(data.path), columns)
         collection = collect(frame, columns, freq=data.freq, fill="mask")
         self.panels = panels_of(collection, data, model)
