@@ -166,7 +166,7 @@ def test_anomalies_are_where_they_are_said_to_be():
         assert not case.labels[: case.training].any()
         assert case.labels.sum() == (1 if kind == "spike" else 12) * 20
         perfect = anomalies.judge(case, case.labels + 0.0)
-        assert perfect == {"auroc": 1, "precision": 1, "found": 1}
+        assert perfect == pytest.approx({"auroc": 1, "precision": 1, "found": 1})
         chance = anomalies.judge(case, np.random.default_rng(0).random(len(case.y)))
         assert chance["auroc"] == pytest.approx(0.5, abs=0.15)
     spikes = anomalies.made_up("spike")
