@@ -8,6 +8,7 @@ import torch
 from mamba_audio.separation.objective import best_pairing, loss
 from mamba_core import registry
 from mamba_core.testing import parametrize_task_checks
+from mamba_core.testing.subject import TaskUnderTest
 
 
 @parametrize_task_checks("audio-sep")
@@ -60,6 +61,19 @@ def test_every_length_keeps_its_length(tiny, samples):
 def test_three_sources():
     model = registry.build("audio-sep", preset="tiny", sources=3)
     assert model(torch.randn(2, 400))["estimates"].shape == (2, 3, 400)
+
+
+def test_models_of_before_the_floor_of_silence_answer_as_they_did():
+    """Only the start value of one parameter changed, so the golden file did and the task's version
+    did not: these are four values of the golden file that came before."""
+    subject = TaskUnderTest("audio-sep")
+    model = subject.model()
+    with torch.no_grad():
+        model.network.norm.bias.zero_()
+        estimates = subject.forward(model, subject.batch())["estimates"].flatten()
+    places = torch.linspace(0, len(estimates) - 1, 16).long()[[0, 5, 10, 15]]
+    expected = torch.tensor([-0.00146328, -0.00440364, 0.0156264, -0.000779164])
+    torch.testing.assert_close(estimates[places], expected, rtol=1e-3, atol=1e-5)
 
 
 def test_level_goes_through(tiny):
