@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import tarfile
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from mamba_vision.classification.data_config import Folder, Packed, Source, Tar, Torchvision
 from mamba_vision.images import SUFFIXES, from_pil, read_image
+from mamba_vision.labelling.split import warn_of_broken
 
 _BROKEN = (UnidentifiedImageError, OSError, SyntaxError)
 _NAMED = 5
@@ -158,13 +158,7 @@ def _parts(
             parts[part] = Files(kept, [name(file) for file, _ in kept], classes)
             parts[part].skipped = tuple(bad)
         broken += bad
-    if broken:
-        more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
-        warnings.warn(
-            f"{len(broken)} files cannot be read as images and are left out: "
-            f"{', '.join(broken[:_NAMED])}{more}",
-            stacklevel=4,
-        )
+    warn_of_broken(broken, "images", stacklevel=4)
     # ImageNet's folders have val and no test: what there is serves for both
     if "test" not in parts and "val" in parts:
         parts["test"] = parts["val"]
