@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mamba_vision.classification.data_config import Folder, Packed, Source, Tar, Torchvision
 from mamba_vision.images import SUFFIXES, from_pil, read_image
+from mamba_vision.labelling.arrays import read_packed
 from mamba_vision.labelling.split import warn_of_broken
 
 _BROKEN = (UnidentifiedImageError, OSError, SyntaxError)
@@ -90,17 +91,7 @@ def open_source(source: Source) -> Parts:
 
 
 def _packed(source: Packed) -> Parts:
-    _need(source.path)
-    with np.load(source.path, allow_pickle=False) as file:
-        missing = {"x_train", "y_train", "x_test", "y_test"} - set(file.files)
-        if missing:
-            raise ValueError(f"{source.path} lacks {sorted(missing)}: it holds {file.files}")
-        parts = {}
-        for part in ("train", "val", "test"):
-            if f"x_{part}" in file.files:
-                images, labels = file[f"x_{part}"], file[f"y_{part}"].astype(np.int64)
-                parts[part] = (images, labels)
-    names = tuple(str(k) for k in range(int(max(y.max() for _, y in parts.values())) + 1))
+    parts, names = read_packed(source.path)
     return {part: Arrays(images, labels, names) for part, (images, labels) in parts.items()}
 
 
