@@ -219,3 +219,18 @@ def test_bfloat16_autocast_trains_without_nan(tiny):
     value.backward()
     assert torch.isfinite(value)
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("place", ["first", "middle", "last"])
+@pytest.mark.parametrize("order", ["bidirectional", "cross", "raster|raster:reverse"])
+def test_a_class_token_is_turned_with_its_path(place, order):
+    """Backwards is the whole sequence backwards, so that the token sees all others once."""
+    architecture = {"kind": "vim", **FAMILIES["vim"], "class_token": place}
+    model = small("vim", architecture=architecture, scan_order=order)
+    tables = [order((3, 5)) for order in model.backbone.layers.orders[:2]]
+    table = torch.cat(tables[:1] if "|" not in order else tables)
+    half = len(table) // 2
+    forward = table[:half]
+    assert torch.equal(table[half:].sort(0).values, forward.flip(-1).sort(0).values)
+    at = {"first": 0, "middle": 7, "last": 15}[place]
+    assert (forward[:, at] == 15).all()
