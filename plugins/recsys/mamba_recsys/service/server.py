@@ -9,16 +9,21 @@ import torch
 
 from mamba_core.registry import ConfigError, DependencyMissingError
 from mamba_recsys.recommender import Recommender
+from mamba_recsys.session.recommender import SessionRecommender
 from mamba_recsys.state.store import SQLiteStore
 from mamba_recsys.state.users import UserStates
 
-TASKS = ("rec-next", "rec-session")
+TASKS: dict[str, type[Recommender]] = {
+    kind.task: kind for kind in (Recommender, SessionRecommender)
+}
+"""What can be served, and what reads its folder."""
 
 
 def serve(task: str, folder: Path, store: Path, *, take_over: bool, host: str, port: int) -> None:
     """Serve until told to stop; requests that were begun are answered first.
 
     :raises ConfigError: for a task that cannot be served.
+    :raises WeightsError: for a folder that holds no recommender of the task.
     :raises DependencyMissingError: without the extra ``serve``.
     """
     if task not in TASKS:
@@ -31,7 +36,7 @@ def serve(task: str, folder: Path, store: Path, *, take_over: bool, host: str, p
     from mamba_recsys.service.app import create_app
 
     torch.set_num_threads(1)  # one event is too little work to share
-    users = UserStates(Recommender.load(folder), SQLiteStore(store))
+    users = UserStates(TASKS[task].load(folder), SQLiteStore(store))
     if take_over:
         print(f"{users.take_over()} events of the fitted users are in {store}", flush=True)
-    uvicorn.run(create_app(users, task=task), host=host, port=port, log_level="warning")
+    uvicorn.run(create_app(users), host=host, port=port, log_level="warning")
