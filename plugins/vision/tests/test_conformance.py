@@ -23,3 +23,8 @@ def test_vision_seg(check):
 @parametrize_task_checks("video-cls")
 def test_video_cls(check):
     check()
+
+
+@parametrize_task_checks("points-cls")
+def test_points_cls(check):
+    check()

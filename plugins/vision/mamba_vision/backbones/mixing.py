@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -157,6 +157,7 @@ class GridStack(nn.Module):
     :param extra: place of a class token, which then is the last row of the tokens.
     :param dims: dimensions of the grid. A mixer that reads the grid itself knows two of them: to
         it the frames of a clip lie one below another, as one high image.
+    :param beside: makes, of the number of channels, what stands beside every mixer and is added.
     """
 
     def __init__(
@@ -169,6 +170,7 @@ class GridStack(nn.Module):
         mlp_ratio: float = 0.0,
         extra: str | None = None,
         dims: int = 2,
+        beside: Callable[[int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.reads_grid = takes_shape(mixing.mixer)
@@ -182,7 +184,10 @@ class GridStack(nn.Module):
         self.depth = len(rates)
         self.per_layer = 2 if mlp_ratio else 1
         for rate, order in zip(rates, self.orders, strict=True):
-            self.blocks.append(Block(d_model, [make_mixer(d_model, mixing, order)], block, rate))
+            parallel = [make_mixer(d_model, mixing, order)]
+            if beside is not None:
+                parallel.append(beside(d_model))
+            self.blocks.append(Block(d_model, parallel, block, rate))
             if mlp_ratio:
                 mlp = Mlp(d_model, round(mlp_ratio * d_model))
                 self.blocks.append(Block(d_model, [mlp], block, rate))
