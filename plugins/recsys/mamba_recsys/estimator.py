@@ -79,6 +79,11 @@ class Estimator:
             raise ValueError("fit first, or load a saved recommender")
         return self._fitted
 
+    @staticmethod
+    def named(user: str | None, item: str, time: str) -> Columns:
+        """Return names of columns; None is the task's usual one."""
+        return Columns(user or "user_id", item, time)
+
     def settings(self) -> dict[str, Any]:
         """Return the arguments that make an equal recommender, as JSON values."""
 

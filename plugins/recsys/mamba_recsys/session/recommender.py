@@ -62,11 +62,16 @@ class SessionRecommender(Recommender):
             fields=fields,
             data={"max_length": 50, **(data or {})},
             train=train,
-            columns=columns or Columns(user="session_id"),
+            columns=columns or self.named(None, "item_id", "timestamp"),
             duplicates=duplicates,
             seed=seed,
         )
         self.gap = gap
+
+    @staticmethod
+    def named(user: str | None, item: str, time: str) -> Columns:
+        """See :meth:`Recommender.named`."""
+        return Columns(user or "session_id", item, time)
 
     def settings(self) -> dict[str, Any]:
         """See :meth:`Recommender.settings`."""
