@@ -352,6 +352,16 @@ def test_missing_raw_files_are_named(tmp_path):
         read(Collection(name="MUTAG", root=tmp_path))
 
 
+def test_a_failed_download_says_what_to_do(monkeypatch, tmp_path):
+    def fails(root, name, **given):
+        raise OSError("no route to host")
+
+    monkeypatch.setitem(read_module._CLASSES, "planetoid", fails)
+    source = Collection(family="planetoid", name="Cora", root=tmp_path, download=True)
+    with pytest.raises(ConnectionError, match=r"Cora could not be fetched .*no route.*Cora/raw"):
+        read(source)
+
+
 def test_official_parts_are_used(monkeypatch, tmp_path):
     """ZINC and LRGB come in parts: each is asked for by its name, and nothing is drawn."""
     asked = []

@@ -49,8 +49,22 @@ def has_parts(source: Source) -> bool:
 
 
 def read_part(source: Collection, part: str | None) -> list[Data]:
-    """Return the graphs of an official part, or of a set without parts."""
-    root = source.root if source.download else _worked_on(source)
+    """Return the graphs of an official part, or of a set without parts.
+
+    :raises ConnectionError: when a download fails.
+    """
+    if not source.download:
+        return _of_pyg(source, _worked_on(source), part)
+    try:
+        return _of_pyg(source, source.root, part)
+    except OSError as error:
+        raise ConnectionError(
+            f"{source.name} could not be fetched ({error}): put its raw files into "
+            f"{str(source.root / _folder_name(source) / 'raw')!r} and leave download out"
+        ) from error
+
+
+def _of_pyg(source: Collection, root: Path, part: str | None) -> list[Data]:
     if source.family in _SPLIT:
         return list(_SPLIT[source.family](str(root), source.name, split=part or "train"))
     given = {"use_node_attr": source.attributes} if source.family == "tu" else {}
