@@ -113,17 +113,28 @@ def read_tables(source: Tables) -> list[Data]:
 
     :raises GraphError: for missing columns, ids that occur twice, edges of unknown nodes.
     """
-    nodes, edges = _table(source.nodes, ("id",)), _table(source.edges, ("source", "target"))
+    edges = _table(source.edges, ("source", "target"))
+    if source.graph is not None and source.graph not in edges:
+        raise GraphError(f"{source.edges} has no column {source.graph!r}")
+    nodes = _named_nodes(edges, source) if source.nodes is None else _table(source.nodes, ("id",))
     if source.graph is None:
-        return [graph_of(nodes, edges, source, str(source.nodes))]
-    for path, table in ((source.nodes, nodes), (source.edges, edges)):
-        if source.graph not in table:
-            raise GraphError(f"{path} has no column {source.graph!r}")
+        return [graph_of(nodes, edges, source, str(source.nodes or source.edges))]
+    if source.graph not in nodes:
+        raise GraphError(f"{source.nodes} has no column {source.graph!r}")
     parts = dict(iter(edges.groupby(source.graph)))
     return [
         graph_of(part, parts.get(name, edges.iloc[:0]), source, f"graph {name!r}")
         for name, part in nodes.groupby(source.graph, sort=False)
     ]
+
+
+def _named_nodes(edges: pd.DataFrame, source: Tables) -> pd.DataFrame:
+    """Return a row for each node that edges name, in each graph, as they come."""
+    kept = [] if source.graph is None else [source.graph]
+    ends = [
+        edges[[*kept, column]].rename(columns={column: "id"}) for column in ("source", "target")
+    ]
+    return pd.concat(ends).sort_index(kind="stable").drop_duplicates(ignore_index=True)
 
 
 def _table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
