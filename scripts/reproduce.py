@@ -180,6 +180,22 @@ TABLES: dict[str, tuple[Table, ...]] = {
             "libri8k, see the card",
         ),
     ),
+    "video-cls": (
+        Table(
+            "mamba_vision.video.reproduce",
+            ("--data", "{data}/mnist_28x28.npz", "--out", "{out}"),
+            "5 min",
+            "mnist_28x28.npz",
+        ),
+    ),
+    "points-cls": (
+        Table(
+            "mamba_vision.points.reproduce",
+            ("--data", "{data}/dales_objects500_1024pts.npz", "--out", "{out}"),
+            "10 min",
+            "dales_objects500_1024pts.npz",
+        ),
+    ),
 }
 
 
