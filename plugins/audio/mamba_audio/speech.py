@@ -84,6 +84,11 @@ def speaker_files(path: Path) -> dict[str, list[Path]]:
     :raises ValueError: for a csv file without rows or these columns.
     """
     if not path.is_dir():
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} does not exist: speakers is a csv file with the columns speaker and "
+                "files, or a folder with a sub-folder per speaker ('.' is root itself)"
+            )
         rows = read_csv(path)
         if not rows or not {"speaker", "files"} <= rows[0].keys():
             raise ValueError(
