@@ -25,6 +25,7 @@ class Table:
     """What the folder must hold."""
 
 
+_FOLDERS = ("--root", "{data}", "--out", "{out}")
 _FORECAST = "mamba_timeseries.forecast.reproduce"
 _GRAPH = "mamba_graph.benchmarks."
 _GRAPHS = "pyg/NAME/raw and folds/NAME.txt, see the card"
@@ -37,32 +38,49 @@ _LINKS = ("--root", "{data}/pyg", "--epochs", "40", "--record", "{out}/links.jso
 _MOLECULES = ("--root", "{data}/pyg", "--seeds", "1", "--epochs", "25")
 _MOLECULES += ("--batch", "64", "--lr", "2e-3")
 TABLES: dict[str, tuple[Table, ...]] = {
-    "ts-forecast": (
-        Table(_FORECAST, ("ETTh1", "--root", "{data}", "--out", "{out}"), "2 h", "ETTh1.csv"),
+    "ts-forecast": (Table(_FORECAST, ("ETTh1", *_FOLDERS), "1 h", "ETTh1.csv"),),
+    "ts-forecast-336": (
         Table(
             _FORECAST,
-            ("Exchange", "--root", "{data}", "--out", "{out}"),
-            "2 h",
+            ("ETTh1", *_FOLDERS, "--input-size", "336", "--presets", "s_mamba_residual", "dlinear"),
+            "10 min",
+            "ETTh1.csv",
+        ),
+    ),
+    "ts-exchange": (
+        Table(
+            _FORECAST,
+            ("Exchange", *_FOLDERS, "--presets", "s_mamba_residual", "dlinear"),
+            "10 min",
             "exchange_rate.txt",
         ),
+    ),
+    "ts-ili": (
         Table(
-            _FORECAST, ("ILI", "--root", "{data}", "--out", "{out}"), "1 h", "national_illness.csv"
+            _FORECAST,
+            ("ILI", *_FOLDERS, "--presets", "s_mamba_residual", "s_mamba"),
+            "20 min",
+            "national_illness.csv",
         ),
     ),
     "ts-quantiles": (
-        Table(
-            "mamba_timeseries.forecast.reproduce_quantiles",
-            ("--root", "{data}", "--out", "{out}"),
-            "15 min",
-            "ETTh1.csv",
-        ),
+        Table("mamba_timeseries.forecast.reproduce_quantiles", _FOLDERS, "15 min", "ETTh1.csv"),
     ),
     "ts-classify": (
         Table(
             "mamba_timeseries.classify.reproduce",
-            ("--root", "{data}", "--out", "{out}"),
+            _FOLDERS,
             "1 h",
             "a folder per set of the UCR and UEA archives, with its _TRAIN.ts and _TEST.ts",
+        ),
+    ),
+    "ts-impute": (Table("mamba_timeseries.impute.reproduce", _FOLDERS, "10 min", "ETTh1.csv"),),
+    "ts-anomaly": (
+        Table(
+            "mamba_timeseries.anomaly.reproduce",
+            _FOLDERS,
+            "10 min",
+            "135_UCR_Anomaly_InternalBleeding16_TEST.csv, as aeon has it",
         ),
     ),
     "ts-speed": (
@@ -205,7 +223,7 @@ def listed() -> str:
     for task, tables in TABLES.items():
         for table in tables:
             shown = " ".join(word for word in table.words[:1] if word[0] not in "-{")
-            lines.append(f"  {task:12} {shown:10} estimate {table.takes:7} data: {table.data}")
+            lines.append(f"  {task:16} {shown:10} estimate {table.takes:7} data: {table.data}")
     return "\n".join(lines)
 
 
