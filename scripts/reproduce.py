@@ -25,6 +25,9 @@ class Table:
     """What the folder must hold."""
 
 
+_RECSYS = "mamba_recsys.reproduce"
+_ML100K = "ml-100k/ml-100k.inter"
+_ML1M = "ml-1m/ml1m_sequences.npz"
 _FORECAST = "mamba_timeseries.forecast.reproduce"
 TABLES: dict[str, tuple[Table, ...]] = {
     "ts-forecast": (
@@ -62,6 +65,30 @@ TABLES: dict[str, tuple[Table, ...]] = {
             "5 min",
             "nothing",
         ),
+    ),
+    "rec-next": (
+        Table(_RECSYS, ("ml-100k", "--root", "{data}", "--out", "{out}"), "30 min", _ML100K),
+        Table(_RECSYS, ("ml-1m", "--root", "{data}", "--out", "{out}"), "1 h", _ML1M),
+        Table(
+            _RECSYS, ("beauty", "--root", "{data}", "--out", "{out}"), "20 min", "beauty/Beauty.txt"
+        ),
+    ),
+    "rec-session": (
+        Table(
+            "mamba_recsys.session.reproduce",
+            ("--root", "{data}", "--out", "{out}"),
+            "6 min",
+            _ML100K,
+        ),
+    ),
+    "rec-speed": (
+        Table(
+            "mamba_recsys.benchmark",
+            ("--items", "100000", "--plot", "{out}.svg"),
+            "3 min",
+            "nothing",
+        ),
+        Table("mamba_recsys.service.load", ("--items", "100000"), "2 min", "nothing"),
     ),
     "audio-sep": (
         Table(

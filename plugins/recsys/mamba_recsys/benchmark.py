@@ -180,6 +180,7 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
     :param rows: what :func:`training` and :func:`serving` returned.
     """
+    import matplotlib
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 3.5), layout="constrained")
@@ -195,7 +196,9 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
             panel.plot(lengths, values, marker="o", label=preset)
         panel.set(xscale="log", yscale="log", xlabel="length of the history", ylabel=unit)
         panel.legend()
-    figure.savefig(path)
+    # no date, so that an equal picture is an equal file
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "mamba_recsys"}):
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def _seconds(run: Callable[[], Any]) -> float:
