@@ -26,6 +26,9 @@ class Table:
 
 
 _FOLDERS = ("--root", "{data}", "--out", "{out}")
+_RECSYS = "mamba_recsys.reproduce"
+_ML100K = "ml-100k/ml-100k.inter"
+_ML1M = "ml-1m/ml1m_sequences.npz"
 _FORECAST = "mamba_timeseries.forecast.reproduce"
 _GRAPH = "mamba_graph.benchmarks."
 _GRAPHS = "pyg/NAME/raw and folds/NAME.txt, see the card"
@@ -181,6 +184,30 @@ TABLES: dict[str, tuple[Table, ...]] = {
             "8 min",
             "pyg/esol/raw; needs rdkit",
         ),
+    ),
+    "rec-next": (
+        Table(_RECSYS, ("ml-100k", "--root", "{data}", "--out", "{out}"), "30 min", _ML100K),
+        Table(_RECSYS, ("ml-1m", "--root", "{data}", "--out", "{out}"), "1 h", _ML1M),
+        Table(
+            _RECSYS, ("beauty", "--root", "{data}", "--out", "{out}"), "20 min", "beauty/Beauty.txt"
+        ),
+    ),
+    "rec-session": (
+        Table(
+            "mamba_recsys.session.reproduce",
+            ("--root", "{data}", "--out", "{out}"),
+            "6 min",
+            _ML100K,
+        ),
+    ),
+    "rec-speed": (
+        Table(
+            "mamba_recsys.benchmark",
+            ("--items", "100000", "--plot", "{out}.svg"),
+            "3 min",
+            "nothing",
+        ),
+        Table("mamba_recsys.service.load", ("--items", "100000"), "2 min", "nothing"),
     ),
     "audio-sep": (
         Table(
