@@ -12,11 +12,18 @@ from mamba_vision.backbones.hybrid import Hybrid, HybridConfig
 from mamba_vision.backbones.mixing import Mixing
 from mamba_vision.backbones.plainmamba import PlainMambaColumn, PlainMambaConfig
 from mamba_vision.backbones.resnet import ResNet, ResNetConfig
+from mamba_vision.backbones.unet import UNetEncoder, UNetEncoderConfig
 from mamba_vision.backbones.vim import Vim, VimConfig
 from mamba_vision.backbones.vmamba import VMamba, VMambaConfig
 
 Architecture = Annotated[
-    VimConfig | VMambaConfig | PlainMambaConfig | HybridConfig | ResNetConfig | CCTConfig,
+    VimConfig
+    | VMambaConfig
+    | PlainMambaConfig
+    | HybridConfig
+    | ResNetConfig
+    | CCTConfig
+    | UNetEncoderConfig,
     Field(discriminator="kind"),
 ]
 """The config of a backbone; ``kind`` says which."""
@@ -28,6 +35,7 @@ _CLASSES: dict[type, type[ImageBackbone]] = {
     HybridConfig: Hybrid,
     ResNetConfig: ResNet,
     CCTConfig: CCT,
+    UNetEncoderConfig: UNetEncoder,
 }
 
 
