@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from mamba_core.atomic import new_file, refuse_taken
-from mamba_core.exported_axes import axis_names, describe_axes, moved_sizes
+from mamba_core.exporting.axes import axis_names, describe_axes, moved_sizes
 from mamba_core.pretrained import model_folder, names_folder, saved_spec
 from mamba_kernels.plain import plain_ops
 from mamba_registry.errors import DependencyMissingError, MambaRegistryError
