@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -190,16 +189,17 @@ def _named_weights(task_id: str, weights: str | Path | None) -> WeightsSpec | No
 
 
 def _fetched(weights: WeightsSpec) -> Path:
-    """The file of named weights; downloads show how far they are on a terminal."""
+    """The file of named weights; a download shows how far it is on a terminal."""
+    from mamba_core.cli.output import terminal_progress
     from mamba_registry.weights import resolve_weights
 
-    def show(done: int, total: int | None) -> None:
-        of = f" of {total / 1e6:.1f}" if total else ""
-        end = "\n" if done == total else ""
-        text = f"\rFetching weights '{weights.name}': {done / 1e6:.1f}{of} MB"
-        print(text, end=end, file=sys.stderr, flush=True)
+    with terminal_progress() as bar:
 
-    return resolve_weights(weights, show if sys.stderr.isatty() else None)
+        def show(done: int, total: int | None) -> None:
+            if bar is not None:
+                bar(f"Fetching weights '{weights.name}'", done, total or weights.size or done)
+
+        return resolve_weights(weights, show)
 
 
 def _from_folder(task_id: str, path: Path, shaped: bool) -> nn.Module:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,11 +12,10 @@ import typer
 from mamba_core.cli.errors import CommandError
 from mamba_core.cli.extra import single
 from mamba_core.cli.flags import Role, find_target, with_role_flags
-from mamba_core.cli.output import print_json, print_table
+from mamba_core.cli.output import print_json, print_table, terminal_progress
 
 if TYPE_CHECKING:
     from mamba_core.bench import Report, Row
-    from mamba_core.bench.measure import Progress
 
 _COLUMNS = ("case", "size", "contender", "ms", "quartiles", "cpu ms", "ratio", "error", "")
 
@@ -72,7 +70,7 @@ def run(
         raise CommandError("--out and --plot are for one benchmark: give its name too.")
     settings = bench.Settings(rounds=rounds, seconds=seconds, threads=threads)
     reports = []
-    with _progress() as progress:
+    with terminal_progress() as progress:
         for one in (name,) if name else bench.BENCHMARKS:
             try:
                 sizes = fields.get(one, {})
@@ -146,21 +144,3 @@ def _cells(row: Row) -> list[str]:
         number(row.error, ".1e"),
         "" if row.status == "ok" else f"{row.status}: {row.note}",
     ]
-
-
-@contextmanager
-def _progress() -> Iterator[Progress | None]:
-    """A bar on standard error where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bars
-
-    with Bars(console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("")
-
-        def show(text: str, done: int, total: int) -> None:
-            bars.update(task, description=text, completed=done, total=total)
-
-        yield show

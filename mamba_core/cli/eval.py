@@ -33,15 +33,16 @@ def run(
     """Measure a trained model; `mamba-core eval TARGET --help` shows the data's flags."""
     import mamba_core
 
-    result = mamba_core.evaluate(
-        target,
-        split=split,
-        data=fields.get("data", {}),
-        weights=weights,
-        device=device,
-        batch_size=batch_size,
-        progress=terminal_progress(),
-    )
+    with terminal_progress() as progress:
+        result = mamba_core.evaluate(
+            target,
+            split=split,
+            data=fields.get("data", {}),
+            weights=weights,
+            device=device,
+            batch_size=batch_size,
+            progress=progress,
+        )
     if json:
         print_json(result)
     else:

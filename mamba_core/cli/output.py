@@ -5,9 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+Progress = Callable[[str, int, int], None]
+"""``(what, done, in all)``."""
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -58,14 +62,34 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def terminal_progress() -> Callable[[str, int, int], None] | None:
-    """Return what shows ``(what, done, in all)`` on a terminal; None where nobody looks."""
-    return _show_progress if sys.stderr.isatty() else None
+@contextmanager
+def terminal_progress() -> Iterator[Progress | None]:
+    """Give what shows progress as a bar on standard error; None where nobody looks.
 
+    The bar is gone afterwards, so it stays out of the results whatever happens inside.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import Progress as Bars
 
-def _show_progress(what: str, done: int, total: int) -> None:
-    end = "\n" if done >= total else ""
-    print(f"\r{what}: {done}/{total}", end=end, file=sys.stderr, flush=True)
+    bars = Bars(console=Console(stderr=True), transient=True)
+    task, last = bars.add_task("", total=None), 0
+
+    def show(what: str, done: int, total: int) -> None:
+        nonlocal last
+        bars.start()  # not before there is something to show: others may still speak
+        if done < last:  # the next one begins, and with it the clock
+            bars.reset(task)
+        bars.update(task, description=escape(what), completed=done, total=total)
+        last = done
+
+    try:
+        yield show
+    finally:
+        bars.stop()
 
 
 def count_text(count: int) -> str:

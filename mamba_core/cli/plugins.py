@@ -27,12 +27,13 @@ def run(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = Fals
     if not found:
         print("No plugin is installed (entry points of the group mamba_core.plugins).")
         return
-    columns = ("name", "distribution", "version", "status", "ms", "tasks")
+    columns = ("name", "distribution", "version", "api", "status", "ms", "tasks")
     rows = [
         (
             plugin.name,
             plugin.distribution or "-",
             plugin.version or "-",
+            plugin.api or "-",
             plugin.status,
             f"{1000 * plugin.seconds:.0f}",
             ", ".join(plugin.tasks) or "-",

@@ -39,16 +39,17 @@ def run(
     from mamba_core.device import choose_device
 
     choose_device(device)  # before a model is loaded for nothing
-    rows = mamba_core.predict(
-        target,
-        inputs,
-        out,
-        weights=weights,
-        device=device,
-        overwrite=overwrite,
-        predict=fields.get("predict", {}),
-        progress=terminal_progress(),
-    )
+    with terminal_progress() as progress:
+        rows = mamba_core.predict(
+            target,
+            inputs,
+            out,
+            weights=weights,
+            device=device,
+            overwrite=overwrite,
+            predict=fields.get("predict", {}),
+            progress=progress,
+        )
     if json:
         print_json(rows)
     else:

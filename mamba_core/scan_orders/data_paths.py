@@ -53,10 +53,12 @@ class DataPaths:
     def __call__(self, context: Mapping[str, Tensor]) -> Tensor:
         """Return int64 ``(B, K, L)`` or packed ``(K, sum of L)``; without the K when it is 1.
 
-        Packed sequences (``context["cu_seqlens"]``) are each reversed in their own place.
+        Packed sequences (``context["cu_seqlens"]``) are each reversed in their own place. An
+        order that is read both ways is worked out once.
         """
+        forward = {id(part): paths_of(part, context) for part, _ in self.parts}
         tables = [
-            _backwards(paths_of(part, context), context) if back else paths_of(part, context)
+            _backwards(forward[id(part)], context) if back else forward[id(part)]
             for part, back in self.parts
         ]
         table = torch.cat(tables, dim=-2)

@@ -51,8 +51,8 @@ def evaluate(
 ) -> EvalResult:
     """Measure a trained model.
 
-    :param target: a saved model's folder, a training's results folder (whose data config is
-        then the default), or a task id for its weights.
+    :param target: a saved model's folder, a training's results folder or its ``best`` (the
+        training's data config is then the default), or a task id for its weights.
     :param data: fields of the data config.
     :param split: ``train``, ``val`` or ``test``.
     :param weights: which of the task's weights, for a task id.
@@ -104,5 +104,7 @@ def load_target(target: str | Path, weights: str) -> tuple[Any, Any, dict[str, A
     if not names_folder(target):
         return registry.build(str(target), weights=weights), registry.spec(str(target)), {}
     model: Any = from_pretrained(model_folder(folder))
-    run = records.read_run(folder) or {}
+    # the best weights' folder inside of a training's results: the data are those of the training
+    above = records.read_run(folder.parent) if folder.name == records.BEST else None
+    run = records.read_run(folder) or above or {}
     return model, registry.spec(model.task.full_id), run.get("data") or {}

@@ -7,7 +7,7 @@ pydantic is never imported here: a config class is called, and a ``ValueError`` 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mamba_registry.errors import ConfigError, TaskNotFoundError, TaskSpecError
@@ -126,7 +126,9 @@ def _line(item: Mapping[str, Any], title: str, cls: type | None, role: str | Non
             f"Fields: {', '.join(names)}."
         )
     if item["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
-        flag = f" (--{'.'.join([role, *path])} on the command line)" if role else ""
+        leaves = [".".join(leaf) for leaf in _required_leaves(cls, path)]
+        flags = " and ".join(f"--{role}.{leaf}" for leaf in leaves)
+        flag = f" ({flags} on the command line)" if role else ""
         return f"{'.'.join([title, *path])} is required{flag}."
     if item["type"] in RULES:
         rule = RULES[item["type"]].format(**item["ctx"])
@@ -146,14 +148,35 @@ def field_names(cls: type | None) -> list[str]:
     return list(getattr(cls, "model_fields", ()))
 
 
+def _required_leaves(cls: type | None, path: Sequence[str]) -> list[list[str]]:
+    """What must be given for a field: itself, or the required fields of the config it holds.
+
+    Of a choice between several configs none is meant, so the field itself.
+    """
+    choices = _choices(_nested(cls, path[:-1]), path[-1])
+    missing = dataclasses.MISSING
+    names = [
+        field.name
+        for field in (dataclasses.fields(choices[0]) if len(choices) == 1 else ())
+        if field.default is missing and field.default_factory is missing
+    ]
+    leaves = [leaf for name in names for leaf in _required_leaves(cls, [*path, name])]
+    return leaves or [list(path)]
+
+
 def _nested(cls: type | None, path: Iterable[str]) -> type | None:
     """Follow a path of fields to the config class it ends in, through optional and unions."""
+    for name in path:
+        cls = next(iter(_choices(cls, name)), cls)
+    return cls
+
+
+def _choices(cls: type | None, name: str) -> list[type[Any]]:
+    """The config classes a field may hold, none for a plain value."""
     import typing
 
-    for name in path:
-        if cls is None:
-            return None
-        hint = typing.get_type_hints(cls).get(name) if name in field_names(cls) else None
-        options = [hint, *typing.get_args(hint)]
-        cls = next((o for o in options if isinstance(o, type) and dataclasses.is_dataclass(o)), cls)
-    return cls
+    if cls is None or name not in field_names(cls):
+        return []
+    hint = typing.get_type_hints(cls, include_extras=False).get(name)
+    options = [hint, *typing.get_args(hint)]
+    return [o for o in options if isinstance(o, type) and dataclasses.is_dataclass(o)]

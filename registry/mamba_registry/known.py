@@ -9,6 +9,8 @@ KNOWN_TASKS = {
     "vision-cls": "mamba-vision",
     "vision-seg": "mamba-vision",
     "vision-backbone": "mamba-vision",
+    "video-cls": "mamba-vision",
+    "points-cls": "mamba-vision",
     "graph-cls": "mamba-graph",
     "graph-reg": "mamba-graph",
     "graph-node": "mamba-graph",
@@ -25,6 +27,8 @@ KNOWN_TASKS = {
 KNOWN_DOMAINS = {
     "audio": "mamba-audio",
     "vision": "mamba-vision",
+    "video": "mamba-vision",
+    "points": "mamba-vision",
     "graph": "mamba-graph",
     "ts": "mamba-timeseries",
     "rec": "mamba-recsys",

@@ -68,6 +68,7 @@ def load(plugin: PluginInfo, *, strict: bool = False) -> tuple[PluginInfo, Recor
     _loading.plugin = plugin.name
     try:
         module = importlib.import_module(plugin.module)
+        plugin = replace(plugin, api=_asked_api(module))
         incompatible = _incompatible(module)
         if incompatible:
             if strict:
@@ -101,6 +102,11 @@ def load(plugin: PluginInfo, *, strict: bool = False) -> tuple[PluginInfo, Recor
 def _line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _asked_api(module: object) -> str | None:
+    asked = getattr(module, "__mamba_api__", (1, 0))
+    return ".".join(map(str, asked)) if isinstance(asked, tuple) else None
 
 
 def _incompatible(module: object) -> str | None:

@@ -322,6 +322,8 @@ class PluginInfo:
     traceback: str | None = None
     seconds: float = 0.0
     tasks: tuple[str, ...] = ()
+    api: str | None = None
+    """The plugin API it was written for, ``major.minor``; None where it could not be asked."""
 
     @property
     def origin(self) -> str:

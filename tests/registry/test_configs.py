@@ -120,6 +120,28 @@ def test_missing_field():
         make_config(dataclass(Plain), {}, role="data")
 
 
+def test_missing_field_that_is_a_config_names_what_it_needs():
+    from pydantic.dataclasses import dataclass
+
+    @dataclass
+    class Folder:
+        images: str
+        masks: str
+        seed: int = 0
+
+    @dataclass
+    class Other:
+        root: str
+
+    # the classes are local, which a module's annotations could not name
+    one = dataclass(type("One", (), {"__annotations__": {"train": Folder}}))
+    several = dataclass(type("Several", (), {"__annotations__": {"train": Folder | Other}}))
+    with pytest.raises(ConfigError, match=r"\(--data\.train\.images and --data\.train\.masks on"):
+        make_config(one, {}, role="data")
+    with pytest.raises(ConfigError, match=r"\(--data\.train on the command line\)"):
+        make_config(several, {}, role="data")
+
+
 def test_misspelt_preset(name):
     with pytest.raises(TaskNotFoundError) as caught:
         registry.config(name, preset="tinny")

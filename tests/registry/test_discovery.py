@@ -68,6 +68,20 @@ def test_each_plugin_has_a_manager_of_its_own(task, install, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("source", "api"),
+    [
+        ("", "1.0"),
+        ("__mamba_api__ = (9, 1)\n", "9.1"),
+        ("__mamba_api__ = '1'\n", None),
+        ("1 / 0", None),
+    ],
+)
+def test_a_plugin_tells_the_api_it_was_written_for(install, plugin, source, api):
+    install(source, "told")
+    assert plugin("told").api == api
+
+
+@pytest.mark.parametrize(
     ("source", "status", "error"),
     [
         ("def f(:\n", "failed", "SyntaxError: invalid syntax (acme_bad.py, line 1)"),

@@ -186,6 +186,15 @@ def test_folder_with_content_is_not_touched(toy, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
 
 
+def test_the_best_folder_alone_knows_the_data_of_its_training(toy, tmp_path):
+    result = train(toy, tmp_path / "run", data={"items": 17})
+    ways = [
+        mamba_core.evaluate(at, split="train", device="cpu") for at in (result.folder, result.model)
+    ]
+    assert ways[0] == ways[1]
+    assert ways[0].items == 17
+
+
 def test_evaluate_refuses_an_unknown_split(toy, tmp_path):
     result = train(toy, tmp_path / "run")
     with pytest.raises(TrainingError, match="Did you mean 'test'"):

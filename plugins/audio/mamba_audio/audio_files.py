@@ -43,7 +43,10 @@ class Recordings:
         try:
             wave, rate = sf.read(path, dtype="float32", always_2d=True)
         except sf.LibsndfileError as error:
-            raise ValueError(f"{path} is no audio file that libsndfile reads: {error}") from error
+            raise ValueError(
+                f"{path} is no audio file that libsndfile reads ({error}): convert it to wav or "
+                "flac, or take it out of the data"
+            ) from error
         if not len(wave) or not np.isfinite(wave).all():
             raise ValueError(f"{path} is empty or holds NaN: take it out of the data")
         if self.convert:
@@ -63,7 +66,10 @@ class Recordings:
                 f"build the model with sample_rate={rate}"
             )
         if wave.shape[1] != 1:
-            raise ValueError(f"{path} has {wave.shape[1]} channels: training data must be mono")
+            raise ValueError(
+                f"{path} has {wave.shape[1]} channels, ready mixtures and sources must have one: "
+                "keep one channel of each file"
+            )
 
 
 def _converted(wave: Wave, old: int, new: int) -> Wave:

@@ -80,10 +80,16 @@ def speaker_files(path: Path) -> dict[str, list[Path]]:
 
     :param path: a csv file with columns ``speaker`` and ``files`` (relative to it), or a folder
         with a sub-folder per speaker.
-    :raises FileNotFoundError: when it is neither, or has no speaker.
+    :raises FileNotFoundError: when it is neither, or a folder without speakers.
+    :raises ValueError: for a csv file without rows or these columns.
     """
     if not path.is_dir():
         rows = read_csv(path)
+        if not rows or not {"speaker", "files"} <= rows[0].keys():
+            raise ValueError(
+                f"{path} has the columns {', '.join(rows[0]) if rows else 'of an empty file'}: a "
+                "list of speakers has speaker and files"
+            )
         return {r["speaker"]: [path.parent / f for f in r["files"].split()] for r in rows}
     folders = sorted(p for p in path.iterdir() if p.is_dir())
     found = {p.name: sorted(f for f in p.rglob("*") if f.suffix in SUFFIXES) for p in folders}

@@ -157,7 +157,7 @@ def test_librispeech_is_fetched_where_it_is_missing(tmp_path, monkeypatch):
 def test_one_speaker_is_not_enough(tmp_path):
     (tmp_path / "alone").mkdir()
     sf.write(tmp_path / "alone" / "a.flac", _voice(1), RATE)
-    with pytest.raises(ValueError, match="has 1 speakers: 2 different ones are needed"):
+    with pytest.raises(ValueError, match=r"recordings of 1 speaker.*needs 2 different ones"):
         _dataset(tmp_path, Speakers()).train(seed=0)
 
 
@@ -182,8 +182,20 @@ def test_manifest(tmp_path):
 
 def test_manifest_finds_changed_audio(tmp_path):
     split = _dataset(tmp_path, _manifest(tmp_path, gain1=0.51)).test(seed=0)
-    with pytest.raises(ValueError, match=r"mixture 0 of m\.csv differs"):
+    with pytest.raises(ValueError, match=r"mixture 0 of m\.csv differs.*get them again"):
         split.sample(0, 0)
+
+
+def test_a_window_beyond_the_recording_is_named(tmp_path):
+    split = _dataset(tmp_path, _manifest(tmp_path, start1=17_000)).test(seed=0)
+    with pytest.raises(ValueError, match=r"a\.flac has 7000 samples from 17000 on, 8000 are"):
+        split.sample(0, 0)
+
+
+def test_a_list_of_speakers_without_its_columns_is_named(tmp_path):
+    (tmp_path / "who.csv").write_text("name,path\nanna,a.flac\n")
+    with pytest.raises(ValueError, match="has the columns name, path: a list of speakers has"):
+        _dataset(tmp_path, Speakers(speakers="who.csv")).train(seed=0)
 
 
 def test_configs_choose_their_form_by_kind(tmp_path):
@@ -202,7 +214,7 @@ def test_errors_name_value_and_way_out(tmp_path, speakers):
         recordings.read(tmp_path / "fast.flac")
     with pytest.raises(FileNotFoundError, match="the layout librimix has"):
         _dataset(tmp_path, LibriMix(folder="none")).train(seed=0)
-    with pytest.raises(ValueError, match="of 3 sources"):
+    with pytest.raises(ValueError, match=r"of 3 sources: .* columns file3, gain3, start3"):
         _dataset(tmp_path, _manifest(tmp_path), sources=3).test(seed=0)
 
 

@@ -53,6 +53,19 @@ def test_every_length_keeps_its_length(samples):
         assert not model(torch.zeros(1, samples))["enhanced"].any()
 
 
+def test_silence_gives_no_gradient_that_stands_out():
+    batch, norms = registry.example("audio-enhance"), []
+    for silent in (0, 6000, RATE):
+        for name in ("noisy", "clean"):
+            batch[name][:, :silent] = 0
+        torch.manual_seed(0)
+        model = registry.build("audio-enhance", preset="tiny")
+        loss(model(batch["noisy"]), batch).backward()
+        norms.append(float(torch.nn.utils.get_total_norm(p.grad for p in model.parameters())))
+    assert norms[1] < 5 * norms[0]
+    assert norms[2] == 0
+
+
 def test_levels_go_through():
     model, wave = registry.build("audio-enhance", preset="tiny").eval(), torch.randn(1, 800)
     with torch.no_grad():

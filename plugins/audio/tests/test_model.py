@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import pytest
+import soundfile as sf
 import torch
 
+from mamba_audio.separation.model import example
 from mamba_audio.separation.objective import best_pairing, loss
+from mamba_audio.separation.predict import FileSeparator
 from mamba_core import registry
 from mamba_core.testing import parametrize_task_checks
+from mamba_core.testing.subject import TaskUnderTest
 
 
 @parametrize_task_checks("audio-sep")
@@ -24,6 +28,7 @@ def test_conformance(check):
         ("mamba_tasnet_l", 58_951_168),
         ("libri8k_small", 893_392),
         ("single_1m", 1_115_696),
+        ("single_1m_16k", 1_132_080),
         ("causal_1m", 1_101_080),
         ("dual_1m", 1_040_769),
         ("dpmamba_xs", 2_265_857),  # published: 2.3, 8.1, 15.9, 59.8 M
@@ -32,8 +37,10 @@ def test_conformance(check):
         ("dpmamba_l", 59_788_289),
         ("spmamba", 6_094_498),
         ("spmamba_linear", 5_988_820),
+        ("spmamba_16k", 6_141_826),  # published: 6.14 M, of this window
         ("conv_tasnet_tiny", 339_545),
         ("conv_tasnet_1m", 1_150_205),
+        ("conv_tasnet_1m_16k", 1_158_397),
         ("conv_tasnet_5m", 5_050_545),
         ("dprnn", 2_608_001),  # published: 2.6 M
     ],
@@ -44,12 +51,6 @@ def test_parameter_counts(preset, parameters):
     assert sum(p.numel() for p in model.parameters()) == parameters
 
 
-def test_spmamba_has_its_published_size_at_its_published_window():
-    with torch.device("meta"):
-        model = registry.build("audio-sep", preset="spmamba", kernel_size=512, stride=128)
-    assert sum(p.numel() for p in model.parameters()) == 6_141_826  # 6.14 M
-
-
 @pytest.mark.parametrize("samples", [1, 15, 16, 17, 160, 1001])
 def test_every_length_keeps_its_length(tiny, samples):
     with torch.no_grad():
@@ -57,9 +58,46 @@ def test_every_length_keeps_its_length(tiny, samples):
     assert estimates.shape == (1, 2, samples)  # a batch of one keeps its axis
 
 
+@pytest.mark.parametrize("preset", ["single_1m", "conv_tasnet_1m", "spmamba"])
+def test_frames_at_16_khz_last_as_long_as_at_8(preset):
+    usual, fast = (registry.config("audio-sep", preset=p) for p in (preset, f"{preset}_16k"))
+    assert (usual.sample_rate, fast.sample_rate) == (8000, 16_000)
+    for name in ("kernel_size", "stride"):
+        assert getattr(fast, name) / 16_000 == getattr(usual, name) / 8000
+    assert (fast.network, fast.mixer) == (usual.network, usual.mixer)
+
+
+def test_three_voices_at_16_khz_from_a_batch_to_a_file(tmp_path):
+    """Trains a step, and writes what it hears at the rate of the file."""
+    torch.manual_seed(0)
+    model = registry.build(
+        "audio-sep", preset="single_1m_16k", sources=3, network={"depth": 1, "filters": 32}
+    )
+    batch = example(model.config, batch_size=1, generator=torch.Generator(), device="cpu")
+    assert batch["mixture"].shape == (1, 4000)
+    loss(model(batch["mixture"]), batch).backward()
+    sf.write(tmp_path / "a.wav", batch["mixture"][0].numpy(), 16_000)
+    (row,) = FileSeparator(model.eval()).run([tmp_path / "a.wav"], tmp_path / "out")
+    assert len(row["outputs"]) == 3
+    assert {(sf.info(f).samplerate, sf.info(f).frames) for f in row["outputs"]} == {(16_000, 4000)}
+
+
 def test_three_sources():
     model = registry.build("audio-sep", preset="tiny", sources=3)
     assert model(torch.randn(2, 400))["estimates"].shape == (2, 3, 400)
+
+
+def test_models_of_before_the_floor_of_silence_answer_as_they_did():
+    """Only the start value of one parameter changed, so the golden file did and the task's version
+    did not: these are four values of the golden file that came before."""
+    subject = TaskUnderTest("audio-sep")
+    model = subject.model()
+    with torch.no_grad():
+        model.network.norm.bias.zero_()
+        estimates = subject.forward(model, subject.batch())["estimates"].flatten()
+    places = torch.linspace(0, len(estimates) - 1, 16).long()[[0, 5, 10, 15]]
+    expected = torch.tensor([-0.00146328, -0.00440364, 0.0156264, -0.000779164])
+    torch.testing.assert_close(estimates[places], expected, rtol=1e-3, atol=1e-5)
 
 
 def test_level_goes_through(tiny):

@@ -28,12 +28,11 @@ NETWORKS = {
 """Small ones of every kind."""
 
 
-def build(kind, **fields):
+def build(kind, *, network=None, **fields):
     """Return a small model in eval mode, the same one every time."""
     torch.manual_seed(0)
-    return registry.build(
-        "audio-sep", preset="mamba_tasnet_xs", network=NETWORKS[kind], **fields
-    ).eval()
+    network = NETWORKS[kind] | (network or {})
+    return registry.build("audio-sep", preset="mamba_tasnet_xs", network=network, **fields).eval()
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
@@ -163,13 +162,44 @@ def test_the_old_names_of_the_shipped_weights_are_read():
     assert registry.build("audio-sep", pretrained=True).config.network.kind == "single_path"
 
 
+def _gradient_norms(model, sources, steps=3):
+    """The norms of the gradients of a few training steps."""
+    optimizer, norms = torch.optim.Adam(model.parameters(), lr=1e-3), []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss(model(sources.sum(1)), {"sources": sources}).backward()
+        norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)))
+        optimizer.step()
+    return norms
+
+
+MAMBA1 = {"name": "mamba1"}
+MAMBA2 = {"name": "mamba2", "headdim": 8}
+DEEP = {
+    "single path, mamba1": ("single_path", {"network": {"depth": 8}, "mixer": MAMBA1}),
+    "single path, mamba2": ("single_path", {"network": {"depth": 8}, "mixer": MAMBA2}),
+    "dual path": ("dual_path", {"network": {"depth": 4}, "mixer": MAMBA2}),
+    "spectra": (
+        "time_frequency",
+        {"network": {"channels": 8, "window": 2}, "mixer": MAMBA2, "stride": 16},
+    ),
+}
+
+
 @pytest.mark.parametrize("causal", [False, True])
-def test_padding_and_silence_do_not_blow_up_the_gradients_of_a_deep_dual_path(causal):
-    """Tokens of zero would: each norm multiplies their gradient by 1 / sqrt(eps)."""
-    torch.manual_seed(0)
-    model = registry.build("audio-sep", preset="dual_1m", causal=causal)
-    mixture = 0.1 * torch.randn(1, 4000)
-    mixture[:, :1000] = mixture[:, -500:] = 0
-    next(iter(model(mixture).values())).square().mean().backward()
-    largest = max(float(p.grad.abs().max()) for p in model.parameters() if p.grad is not None)
-    assert largest < 1
+@pytest.mark.parametrize(("kind", "fields"), DEEP.values(), ids=DEEP)
+def test_silence_does_not_blow_up_the_gradients_of_a_deep_network(kind, fields, causal):
+    """Tokens of zero would, digital silence or padding: each norm multiplies their gradient by
+    1 / sqrt(eps)."""
+    sources = 0.1 * torch.randn(1, 2, 800, generator=torch.Generator().manual_seed(0))
+    usual = _gradient_norms(build(kind, causal=causal, **fields).train(), sources)
+    sources[..., :250] = sources[..., 450:550] = sources[..., -100:] = 0
+    found = _gradient_norms(build(kind, causal=causal, **fields).train(), sources)
+    assert max(found) < 5 * max(usual)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_silent_mixture_gives_no_gradient_and_no_nan(kind, causal):
+    silence = torch.zeros(1, 2, 801)
+    assert _gradient_norms(build(kind, causal=causal).train(), silence, steps=1) == [0]

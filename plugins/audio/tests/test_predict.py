@@ -99,6 +99,7 @@ def test_silence_gives_silence(tiny, tmp_path):
     sf.write(tmp_path / "a.wav", np.zeros(16000), 8000)
     row = _separator(tiny, chunk=0.5).separate_file(tmp_path / "a.wav", tmp_path)
     assert row["silent"]
+    assert "is there any sound" in row["warnings"][0]
     assert not sf.read(row["outputs"][0])[0].any()
 
 
@@ -107,6 +108,7 @@ def test_flac_counts_what_it_cuts(halves, tmp_path):
     row = _separator(halves, format="flac").separate_file(tmp_path / "a.wav", tmp_path)
     assert row["outputs"][0].endswith("a_s1.flac")
     assert row["clipped"] > 0
+    assert "wav would hold them" in row["warnings"][-1]
 
 
 def test_a_clipped_recording_is_named(tiny, tmp_path):
@@ -114,6 +116,7 @@ def test_a_clipped_recording_is_named(tiny, tmp_path):
     sf.write(tmp_path / "a.wav", wave, 8000)
     row = _separator(tiny).separate_file(tmp_path / "a.wav", tmp_path)
     assert row["input_clipped"] == (np.abs(wave) >= 32767 / 32768).sum()
+    assert f"at full scale in {row['input_clipped']} samples" in row["warnings"][0]
 
 
 def test_thirty_two_channels(tiny, tmp_path):
@@ -190,11 +193,11 @@ def _bad_files(tmp_path):
         ("empty.wav", ValueError, "0 samples at 8000 Hz, at least 20 ms"),
         ("short.wav", ValueError, "80 samples at 8000 Hz, at least 20 ms"),
         ("nan.wav", ValueError, "NaN or infinity at sample 12345"),
-        ("text.wav", ValueError, "is no audio file"),
+        ("text.wav", ValueError, "is no audio file.*convert it to wav or flac"),
         ("one.wav", ValueError, "1 samples at 8000 Hz, at least 20 ms"),
         ("slow.wav", ValueError, "sample rate of 5 Hz"),
         ("cut.flac", ValueError, "is no audio file|ends at sample"),
-        ("missing.wav", FileNotFoundError, "does not exist"),
+        ("missing.wav", FileNotFoundError, "does not exist: is its name right"),
         ("", FileNotFoundError, "is a folder: give the files in it"),
     ],
 )
@@ -252,6 +255,7 @@ def test_run_reports_progress_and_refuses_equal_names(tiny, tmp_path):
         [tmp_path / "a.wav"], tmp_path / "out", progress=lambda *args: seen.append(args)
     )
     assert rows[0]["seconds"] == 2.5
+    assert "warnings" not in rows[0]
     assert seen[-1] == ("a.wav", 20000, 20000)
     assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
     with pytest.raises(ValueError, match="would both be written"):

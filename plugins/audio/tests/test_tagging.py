@@ -39,6 +39,17 @@ def test_base_is_near_its_published_size():
     assert sum(p.numel() for p in model.parameters()) == pytest.approx(92.1e6, rel=0.05)
 
 
+def test_silence_gives_no_gradient_that_stands_out():
+    batch, norms = registry.example("audio-tag"), []
+    for silent in (0, 3000, 4000):
+        batch["wave"][:, :silent] = 0
+        torch.manual_seed(0)
+        model = registry.build("audio-tag", preset="tiny")
+        loss(model(batch["wave"]), batch).backward()
+        norms.append(float(torch.nn.utils.get_total_norm(p.grad for p in model.parameters())))
+    assert max(norms) < 5 * norms[0]
+
+
 def test_the_class_token_stands_in_the_middle(tagger):
     """The scan reaches it from both sides: a change of the first or last patch is seen."""
     wave = 0.1 * torch.randn(1, 4000)

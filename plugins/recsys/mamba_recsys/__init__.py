@@ -1,6 +1,7 @@
 """Recommendation tasks for mamba-core.
 
-``Recommender`` is the interface on data frames; the tasks are built through the registry.
+``Recommender`` and ``SessionRecommender`` are the interface on data frames; the tasks are built
+through the registry.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mamba_recsys.interactions import InteractionError
     from mamba_recsys.recommender import Recommender
+    from mamba_recsys.session.recommender import SessionRecommender
 
 __version__ = "0.1.0"
 
-__all__ = ["InteractionError", "Recommender", "__version__"]
+__all__ = ["InteractionError", "Recommender", "SessionRecommender", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -22,6 +24,10 @@ def __getattr__(name: str) -> Any:
         from mamba_recsys.recommender import Recommender
 
         return Recommender
+    if name == "SessionRecommender":
+        from mamba_recsys.session.recommender import SessionRecommender
+
+        return SessionRecommender
     if name == "InteractionError":
         from mamba_recsys.interactions import InteractionError
 

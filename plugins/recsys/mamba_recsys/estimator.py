@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from mamba_core import registry
 from mamba_recsys import fit as fitting
@@ -25,12 +27,15 @@ from mamba_recsys.next_item.model import NextItemModel
 from mamba_recsys.next_item.scorer import ModelScorer
 from mamba_recsys.readers import Columns, from_table
 
-TASK = "rec-next"
-HoldOut = Literal["leave-one-out", "temporal"]
+HoldOut = Literal["leave-one-out", "temporal", "sessions"]
 
 
 class Estimator:
     """Settings and what was learnt; see :class:`~mamba_recsys.recommender.Recommender`."""
+
+    task: ClassVar[str] = "rec-next"
+    hold_outs: ClassVar[tuple[HoldOut, ...]] = ("leave-one-out", "temporal")
+    train_defaults: ClassVar[type[NextItemTrain]] = NextItemTrain
 
     def __init__(
         self,
@@ -46,11 +51,12 @@ class Estimator:
         duplicates: Duplicates = "error",
         seed: int = 0,
     ) -> None:
-        presets = registry.spec(TASK).presets
+        presets = registry.spec(self.task).presets
         if model not in presets:
             raise ValueError(f"model = {model!r} must be one of {', '.join(presets)}")
-        if hold_out not in ("leave-one-out", "temporal", None):
-            raise ValueError(f"hold_out = {hold_out!r}: 'leave-one-out', 'temporal' or None")
+        if hold_out not in (*self.hold_outs, None):
+            known = ", ".join(map(repr, self.hold_outs))
+            raise ValueError(f"hold_out = {hold_out!r}: {known} or None")
         self.name, self.fields, self.seed = model, dict(fields or {}), seed
         self.item_columns, self.event_columns = tuple(item_features), tuple(event_features)
         self.hold_out, self.duplicates = hold_out, duplicates
@@ -58,7 +64,7 @@ class Estimator:
         split = "temporal" if hold_out == "temporal" else "leave_one_out"
         # the path is not used: the table comes from memory
         self.data_config = NextItemData(**{"path": "-", "split": split, **(data or {})})
-        self.train_config = NextItemTrain(**{"seed": seed, **(train or {})})
+        self.train_config = self.train_defaults(**{"seed": seed, **(train or {})})
         self.result: fitting.FitResult | None = None
         self.kind = PANDAS
         self._fitted: Fitted | None = None
@@ -72,6 +78,30 @@ class Estimator:
         if self._fitted is None:
             raise ValueError("fit first, or load a saved recommender")
         return self._fitted
+
+    @staticmethod
+    def named(user: str | None, item: str, time: str) -> Columns:
+        """Return names of columns; None is the task's usual one."""
+        return Columns(user or "user_id", item, time)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments that make an equal recommender, as JSON values."""
+
+        def plain(config: Any) -> Any:
+            return TypeAdapter(type(config)).dump_python(config, mode="json")
+
+        return {
+            "model": self.name,
+            "item_features": list(self.item_columns),
+            "event_features": list(self.event_columns),
+            "hold_out": self.hold_out,
+            "fields": json.loads(json.dumps(self.fields)),
+            "data": plain(self.data_config),
+            "train": plain(self.train_config),
+            "columns": dataclasses.asdict(self.columns),
+            "duplicates": self.duplicates,
+            "seed": self.seed,
+        }
 
     def fit(self, df: Any, items: Any = None, *, progress: fitting.Progress | None = None) -> Self:
         """Learn from interactions.
@@ -102,7 +132,7 @@ class Estimator:
         columns = self._item_columns(item_table)
         torch.manual_seed(self.seed)
         model: Any = registry.build(
-            TASK,
+            self.task,
             preset=self.name,
             **{
                 **self.fields,
@@ -150,6 +180,8 @@ class Estimator:
             return Parts(data.offsets[1:], nothing, nothing)
         if self.hold_out == "temporal":
             return I.temporal(data, val_share=config.val_share, test_share=config.test_share)
+        if self.hold_out == "sessions":
+            return I.sessions(data, val_share=config.val_share, test_share=config.test_share)
         return I.leave_one_out(data)
 
 
@@ -183,8 +215,6 @@ class Fitted:
 
 def model_key(model: NextItemModel) -> str:
     """Return a name of a model's weights and form: equal models have equal names."""
-    from pydantic import TypeAdapter
-
     adapter = TypeAdapter(type(model.config))
     digest = hashlib.sha256(adapter.dump_json(model.config))
     for name, tensor in sorted(model.state_dict().items()):

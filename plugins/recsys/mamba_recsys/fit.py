@@ -53,7 +53,7 @@ def fit(
 
     :param split: the histories to learn from, at least one.
     :param max_length: events that are read to validate.
-    :param config: steps, optimiser, patience; its precision, device and strategy are not used.
+    :param config: steps, optimiser, patience, precision; its device and strategy are not used.
     :raises ValueError: without histories, or for a loss that is not finite.
     """
     if not len(split):
@@ -99,14 +99,15 @@ def _step(
     """One step of the optimiser; returns the loss."""
     model.train()
     batch = split.collate([split.sample(*place) for place in places])
-    outputs = model(
-        batch["items"],
-        batch["times"],
-        batch["cu_seqlens"],
-        batch["event_codes"],
-        batch["event_numbers"],
-    )
-    value = loss(outputs, batch)
+    with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
+        outputs = model(
+            batch["items"],
+            batch["times"],
+            batch["cu_seqlens"],
+            batch["event_codes"],
+            batch["event_numbers"],
+        )
+        value = loss(outputs, batch)
     if not torch.isfinite(value):
         raise ValueError(f"the loss is {value.item()} at step {done}: try a lower lr")
     optimizer.zero_grad()

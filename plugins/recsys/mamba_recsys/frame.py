@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,16 @@ import numpy as np
 import pandas as pd
 
 from mamba_recsys.interactions import InteractionError
-from mamba_recsys.readers import Columns, from_table, read
+from mamba_recsys.readers import Columns, from_table, read, read_atomic
 
 PANDAS = "pandas"
+_ATOMIC = (".inter", ".item", ".user")
 
 
 def as_pandas(table: Any) -> tuple[pd.DataFrame, str]:
     """Return a table's columns in pandas, and what kind of table it was.
 
-    :param table: pandas or polars, or the path of a .csv, .tsv or .parquet file.
+    :param table: pandas or polars, or the path of a .csv, .tsv, .parquet, .inter or .item file.
     :raises InteractionError: for anything else.
     """
     if isinstance(table, pd.DataFrame):
@@ -41,7 +43,7 @@ def as_rows(source: Any, columns: Columns) -> tuple[pd.DataFrame, str]:
     :param source: a table, or the path of any file that :func:`~mamba_recsys.readers.read` reads.
     :raises InteractionError: for a table without user or item.
     """
-    if isinstance(source, str | Path) and Path(source).suffix not in (".csv", ".tsv", ".parquet"):
+    if isinstance(source, str | Path) and not _is_table(Path(source)):
         users, items, times = read(Path(source), columns)
         table = pd.DataFrame({columns.user: users, columns.item: items})
         if times is not None:
@@ -67,5 +69,30 @@ def _read_table(path: Path) -> pd.DataFrame:
     if path.suffix == ".parquet":
         return pd.read_parquet(path)
     if path.suffix in (".csv", ".tsv"):
-        return pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",")
-    raise InteractionError(f"{path}: give a .csv, .tsv or .parquet table")
+        return _with_lists(pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ","), path)
+    if path.suffix in _ATOMIC:
+        return read_atomic(path)
+    raise InteractionError(f"{path}: give a .csv, .tsv, .parquet, .inter or .item table")
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file has named columns of its own; MovieLens' ratings.csv has other names."""
+    return path.suffix in (".csv", ".tsv", ".parquet", *_ATOMIC) and path.name != "ratings.csv"
+
+
+def _with_lists(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Columns of text like ``[0.1, 0.2]`` become lists.
+
+    :raises InteractionError: where only some rows are lists.
+    """
+    for name in table:
+        column = table[name]
+        if not len(column) or not str(column.iloc[0]).startswith("["):
+            continue
+        try:
+            table[name] = [json.loads(row) for row in column]
+        except (json.JSONDecodeError, TypeError) as error:
+            raise InteractionError(
+                f"{path}, column {name!r}: the first row is a list, another is not ({error})"
+            ) from error
+    return table

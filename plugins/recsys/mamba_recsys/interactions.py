@@ -227,6 +227,29 @@ def temporal(data: Interactions, *, val_share: float, test_share: float) -> Part
     return Parts(at[0], val, examples[1])
 
 
+def sessions(data: Interactions, *, val_share: float, test_share: float) -> Parts:
+    """Cut sessions (the users of ``data``) by the time they begin; the last ones are the test.
+
+    Every event of a held-out session but its first is a target. Targets that no training session
+    holds are no examples: nothing could be learnt about them.
+
+    :param val_share, test_share: part of all sessions.
+    """
+    order = np.argsort(data.times[data.offsets[:-1]], kind="stable")
+    held = [round(len(order) * share) for share in (val_share, test_share)]
+    train, *others = np.split(order, [len(order) - sum(held), len(order) - held[1]])
+    ends = data.offsets[:-1].copy()
+    ends[train] = data.offsets[1:][train]
+    nothing = np.zeros(0, dtype=np.int64)
+    known = training_counts(data, Parts(ends, nothing, nothing)) > 0
+    first = np.zeros(len(data.items), dtype=bool)
+    first[data.offsets[:-1]] = True
+    targets = ~first & known[data.items]
+    whose = np.repeat(np.arange(len(data.users)), np.diff(data.offsets))
+    val, test = (np.flatnonzero(targets & np.isin(whose, part)) for part in others)
+    return Parts(ends, val, test)
+
+
 def _first_at(data: Interactions, moment: float) -> NDArray[np.int64]:
     """The place of each user's first event at or after a moment; the user's end without one."""
     early = np.add.reduceat((data.times < moment).astype(np.int64), data.offsets[:-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from mamba_recsys.estimator import Estimator, Fitted
 from mamba_recsys.frame import as_pandas
+from mamba_recsys.index import export_vectors
 from mamba_recsys.interactions import InteractionError
 from mamba_recsys.next_item.model import NextItemModel
 from mamba_recsys.topk import top_k
@@ -30,6 +32,14 @@ class Items(Estimator):
         """
         vectors: NDArray[np.float32] = self.fitted.scorer.item_vectors.numpy().copy()
         return vectors
+
+    def export_vectors(self, folder: Path | str) -> list[Path]:
+        """Write the vectors of the items that may be recommended, for a search of one's own.
+
+        See :func:`mamba_recsys.index.export_vectors`.
+        """
+        own = self.fitted.offered
+        return export_vectors(Path(folder), self.item_vectors()[own], self.item_ids()[own])
 
     def item_ids(self) -> NDArray[Any]:
         """Return the raw ids in the order of their numbers."""

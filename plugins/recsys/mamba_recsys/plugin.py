@@ -87,11 +87,16 @@ def mamba_tasks() -> Iterable[TaskSpec]:
 
 @hookimpl
 def mamba_commands() -> Iterable[CommandSpec]:
-    """Offer ``mamba-core serve``."""
+    """Offer ``mamba-core fit`` and ``mamba-core serve``."""
     return [
+        CommandSpec(
+            name="fit",
+            run="mamba_recsys.fit_command:run",
+            help="Fit a recommender on tables, columns of items and events included.",
+        ),
         CommandSpec(
             name="serve",
             run="mamba_recsys.service.command:run",
             help="Serve a fitted recommender over HTTP.",
-        )
+        ),
     ]

@@ -119,10 +119,27 @@ def _parquet(path: Path, columns: Columns) -> Rows:
 
 
 def _inter(path: Path, columns: Columns) -> Rows:
-    """RecBole: tab-separated, names with their types (``user_id:token``)."""
-    table = pd.read_csv(path, sep="\t")
-    table.columns = pd.Index([str(name).partition(":")[0] for name in table.columns])
-    return from_table(table, columns, path)
+    """RecBole's own form of a table."""
+    return from_table(read_atomic(path), columns, path)
+
+
+def read_atomic(path: Path) -> pd.DataFrame:
+    """Return a file of RecBole (.inter, .item, .user): tab-separated, ``name:type`` in its head.
+
+    Tokens become text, but for ids and times; sequences of floats become lists.
+    """
+    heads = [str(head) for head in pd.read_csv(path, sep="\t", nrows=0)]
+    parts = {head: head.partition(":") for head in heads}
+    words = [h for h, (name, _, kind) in parts.items() if kind == "token" and not _is_key(name)]
+    table = pd.read_csv(path, sep="\t", dtype=dict.fromkeys(words, "string"))
+    for head in (h for h in heads if parts[h][2] == "float_seq"):
+        table[head] = [[float(word) for word in str(row).split()] for row in table[head]]
+    table.columns = pd.Index([parts[head][0] for head in heads])
+    return table
+
+
+def _is_key(name: str) -> bool:
+    return name.endswith("_id") or name == "timestamp"
 
 
 def _plain(separator: str) -> Callable[[Path], Rows]:

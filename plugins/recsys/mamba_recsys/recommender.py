@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -63,6 +63,11 @@ class Recommender(Streaming):
     :param seed: of weights and training.
     """
 
+    filters_seen: ClassVar[bool] = True
+    """Whether what somebody had is left out when nothing is said."""
+    ks: ClassVar[tuple[int, ...]] = (10,)
+    """Lengths of lists that are reported when nothing is said."""
+
     # recommending
 
     def recommend(
@@ -70,7 +75,7 @@ class Recommender(Streaming):
         users: Iterable[Any] | None = None,
         k: int = 10,
         *,
-        filter_seen: bool = True,
+        filter_seen: bool | None = None,
         allow: Iterable[Any] | None = None,
         deny: Iterable[Any] = (),
         at: Any = None,
@@ -78,8 +83,8 @@ class Recommender(Streaming):
         """Return the best items of users that were fitted, from all of their events.
 
         :param users: raw ids; None takes all.
-        :param filter_seen: leave out what the user had before; says so in the result's
-            ``attrs["filter_seen"]`` (pandas).
+        :param filter_seen: leave out what the user had before; None does it for users and not for
+            sessions. The result's ``attrs["filter_seen"]`` (pandas) says what was done.
         :param allow: only these items; None allows all.
         :param deny: not these.
         :param at: a moment; only events before it are read. None reads all.
@@ -106,7 +111,7 @@ class Recommender(Streaming):
         histories: Sequence[Sequence[Any]],
         k: int = 10,
         *,
-        filter_seen: bool = True,
+        filter_seen: bool | None = None,
         allow: Iterable[Any] | None = None,
         deny: Iterable[Any] = (),
         unknown: str = "error",
@@ -160,13 +165,14 @@ class Recommender(Streaming):
         users: Sequence[Any],
         contexts: Contexts,
         k: int,
-        filter_seen: bool,
+        filter_seen: bool | None,
         allow: Iterable[Any] | None,
         deny: Iterable[Any],
     ) -> Any:
         """The best items behind each context, as a long table."""
         allowed = self._allowed(allow, deny)
         self._check_k(k)
+        filter_seen = self.filters_seen if filter_seen is None else filter_seen
         scores, numbers, silent = [], [], []
         for start in range(0, len(contexts), 256):
             part = contexts[start : start + 256]
@@ -227,7 +233,7 @@ class Recommender(Streaming):
         split: HoldOut | None = None,
         *,
         filter_seen: bool | None = None,
-        ks: Sequence[int] = (10,),
+        ks: Sequence[int] | None = None,
         baselines: Sequence[str] = REPORTED,
         progress: Progress | None = None,
     ) -> Report:
@@ -235,6 +241,7 @@ class Recommender(Streaming):
 
         :param split: must be the one that was fitted with: other targets were trained on.
         :param filter_seen: one convention; None reports both.
+        :param ks: lengths of lists; None is 10, for sessions 20. Coverage is that of the first.
         :param baselines: names from :data:`~mamba_recsys.baselines.BASELINES`.
         :raises ValueError: for another split, or when nothing was held out.
         """
@@ -244,6 +251,7 @@ class Recommender(Streaming):
                 f"fitted with hold_out = {self.hold_out!r}, so targets of split = {split!r} were "
                 "trained on: fit with hold_out set to the split to be reported"
             )
+        ks = self.ks if ks is None else ks
         catalogue = len(fitted.catalogue)
         histories = I.training_histories(fitted.data, fitted.parts)
         scorers: dict[str, Any] = {self.name: fitted.scorer}
@@ -251,7 +259,7 @@ class Recommender(Streaming):
         found: dict[str, Evaluation] = {}
         for name, scorer in scorers.items():
             found[name] = evaluate(
-                scorer, fitted.data, fitted.parts.test, longest=fitted.scorer.max_length,
+                scorer, fitted.data, fitted.parts.test, longest=fitted.scorer.max_length, k=ks[0],
                 progress=progress,
             )  # fmt: skip
         tables = [one.table(ks).assign(model=name) for name, one in found.items()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 import tempfile
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from mamba_core.atomic import new_folder
 from mamba_core.pretrained import from_pretrained, save_pretrained
@@ -47,7 +45,8 @@ def save(recommender: Recommender, folder: Path) -> Path:
         "users": data.users.tolist(),
         "item_columns": fitted.item_columns.plain(),
         "event_columns": fitted.event_columns.plain(),
-        "settings": _settings(recommender),
+        "task": recommender.task,
+        "settings": recommender.settings(),
     }
     with new_folder(folder) as temporary:
         _save_model(fitted.model, temporary)
@@ -78,7 +77,7 @@ def _save_model(model: NextItemModel, folder: Path) -> None:
 def load(cls: type[R], folder: Path) -> R:
     """Read a recommender.
 
-    :raises WeightsError: for a folder that is none, or of a newer format.
+    :raises WeightsError: for a folder that is none, of a newer format, or of another task.
     """
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
@@ -89,6 +88,9 @@ def load(cls: type[R], folder: Path) -> R:
         ) from None
     if about["format"] != FORMAT:
         raise WeightsError(f"{folder} has format {about['format']}, this reads {FORMAT}")
+    made_for = about.get("task", "rec-next")
+    if made_for != cls.task:
+        raise WeightsError(f"{folder} holds a recommender of {made_for}, this is for {cls.task}")
     settings = about["settings"]
     settings["columns"] = Columns(**settings["columns"])
     recommender = cls(settings.pop("model"), **settings)
@@ -112,23 +114,3 @@ def load(cls: type[R], folder: Path) -> R:
         key=about["key"],
     )
     return recommender
-
-
-def _settings(recommender: Recommender) -> dict[str, Any]:
-    """The arguments that make an equal recommender, as JSON values."""
-
-    def plain(config: Any) -> Any:
-        return TypeAdapter(type(config)).dump_python(config, mode="json")
-
-    return {
-        "model": recommender.name,
-        "item_features": list(recommender.item_columns),
-        "event_features": list(recommender.event_columns),
-        "hold_out": recommender.hold_out,
-        "fields": json.loads(json.dumps(recommender.fields)),
-        "data": plain(recommender.data_config),
-        "train": plain(recommender.train_config),
-        "columns": dataclasses.asdict(recommender.columns),
-        "duplicates": recommender.duplicates,
-        "seed": recommender.seed,
-    }

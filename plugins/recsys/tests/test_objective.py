@@ -49,17 +49,35 @@ def test_half_precision_sums_in_float32():
     torch.testing.assert_close(loss(half, batch), loss(outputs, batch), rtol=2e-2, atol=2e-2)
 
 
+def test_autocast_makes_the_products_in_half_precision():
+    outputs, batch = case(tokens=300, dtype=torch.float32)
+    exact = loss(outputs, batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        value = loss(outputs, batch)
+    assert value.dtype == torch.float32
+    assert value != exact
+    torch.testing.assert_close(value, exact, rtol=1e-3, atol=1e-3)
+    for one, other in zip(gradients(value, outputs), gradients(exact, outputs), strict=True):
+        assert (one - other).norm() < 0.01 * other.norm()
+
+
+def test_far_logits_keep_their_loss():
+    outputs, batch = case(dtype=torch.float32)
+    outputs["hidden"] = (outputs["hidden"] * 1000).detach().requires_grad_()
+    torch.testing.assert_close(loss(outputs, batch), plain(outputs, batch))
+
+
 def test_all_logits_are_never_held(monkeypatch):
     monkeypatch.setattr(softmax, "CHUNK", 1)
     monkeypatch.setattr(softmax, "ROWS", 4)
     largest = []
-    real = torch.Tensor.logsumexp
+    real = torch.Tensor.softmax
 
     def spy(self, *args, **kwargs):
         largest.append(self.numel())
         return real(self, *args, **kwargs)
 
-    monkeypatch.setattr(torch.Tensor, "logsumexp", spy)
+    monkeypatch.setattr(torch.Tensor, "softmax", spy)
     outputs, batch = case(tokens=400)
     loss(outputs, batch)
     assert max(largest) == 4 * 50

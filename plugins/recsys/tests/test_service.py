@@ -212,7 +212,7 @@ def test_what_cannot_be_served_is_named(rec, tmp_path):
     from mamba_recsys.service.server import serve
 
     options = {"take_over": False, "host": "127.0.0.1", "port": 0}
-    with pytest.raises(ConfigError, match="'ts-forecast' cannot be served; rec-next"):
+    with pytest.raises(ConfigError, match="'ts-forecast' is not fitted or served here; rec-next"):
         serve("ts-forecast", tmp_path, tmp_path / "a.db", **options)
     with pytest.raises(WeightsError, match="no saved recommender"):
         serve("rec-next", tmp_path, tmp_path / "a.db", **options)

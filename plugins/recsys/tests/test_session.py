@@ -6,17 +6,24 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mamba_core import registry
+from mamba_core.registry import WeightsError
 from mamba_core.testing import parametrize_task_checks
+from mamba_recsys import Recommender, SessionRecommender
+from mamba_recsys import interactions as I
 from mamba_recsys.interactions import InteractionError
 from mamba_recsys.next_item.objective import IGNORE, loss
 from mamba_recsys.next_item.predict import FileRecommender
+from mamba_recsys.readers import Columns
 from mamba_recsys.session.config import SessionData, SessionPredict
 from mamba_recsys.session.data import SessionDataset, cut_by_pauses
 from mamba_recsys.session.metrics import metrics
+from mamba_recsys.state.store import Event, SQLiteStore
+from mamba_recsys.state.user_state import StateError, UserState
+from mamba_recsys.state.users import UserStates
 from mamba_recsys.synthetic import Synthetic
 
 
@@ -40,7 +47,9 @@ def dataset(path, **fields):
 def test_no_session_of_training_begins_after_one_that_is_held_out(path):
     data = dataset(path)
     begins = data.interactions.times[data.interactions.offsets[:-1]]
-    parts = [begins[s] for s in (data.train_sessions, data.val_sessions, data.test_sessions)]
+    whole = [data.val(seed=0).sessions, data.test(seed=0).sessions]
+    train = np.setdiff1d(np.arange(150), np.concatenate(whole))
+    parts = [begins[s] for s in (train, *whole)]
     assert [len(p) for p in parts] == [120, 15, 15]
     assert parts[0].max() <= parts[1].min()
     assert parts[1].max() <= parts[2].min()
@@ -52,7 +61,7 @@ def test_every_event_but_the_first_is_a_target(path):
     split = data.test(seed=0)
     for index in range(len(split)):
         sample = split.sample(0, index)
-        session = data.interactions.history(int(data.test_sessions[index]))
+        session = data.interactions.history(int(split.sessions[index]))
         assert sample["items"].tolist() == session[:-1][-4:].tolist()
         assert sample["targets"].tolist() == session[1:][-4:].tolist()
 
@@ -121,3 +130,131 @@ def test_the_chain_is_learnt(path):
     )
     assert table["rank"].tolist() == [1, 2, 3, 4, 5]
     assert list(table) == ["session_id", "item_id", "score", "rank"]
+
+
+# the interface on tables
+
+
+def visits(count=60):
+    """Visitors of two sessions each, an hour between events and a day between sessions."""
+    frame = Synthetic(users=count, shortest=8, longest=12, items=24, seed=1).events()
+    second = frame.groupby("user_id").cumcount() >= 4
+    frame["timestamp"] += 86_400 * second
+    return frame.rename(columns={"user_id": "visitor"})
+
+
+@pytest.fixture(scope="module")
+def rec():
+    torch.manual_seed(0)
+    one = SessionRecommender(
+        "tiny",
+        gap=7200,
+        columns=Columns("visitor", "item_id", "timestamp"),
+        train={"max_epochs": 2, "batch_size": 16},
+    )
+    return one.fit(visits())
+
+
+def test_a_pause_cuts_what_is_fitted(rec):
+    data, parts = rec.fitted.data, rec.fitted.parts
+    assert len(data.users) == 120
+    begins = data.times[data.offsets[:-1]]
+    held = parts.train_end == data.offsets[:-1]
+    assert begins[~held].max() <= begins[held].min()
+    # every event of the last sessions but the first is a target
+    last = np.argsort(begins, kind="stable")[-12:]
+    own = np.concatenate([np.arange(data.offsets[s] + 1, data.offsets[s + 1]) for s in last])
+    known = I.training_counts(data, parts)[data.items[own]] > 0
+    assert sorted(parts.test) == sorted(own[known])
+
+
+def test_the_report_is_of_sessions(rec):
+    table = rec.evaluate().table
+    assert {"hr@20", "mrr@20", "coverage@20"} <= set(table)
+    assert set(table["model"]) == {"tiny", "popularity", "markov-1", "window-markov"}
+    # seen items are candidates, unless one asks
+    assert rec.recommend_from_items([[0, 1]]).attrs["filter_seen"] is False
+    assert len(rec.recommend_from_items([[0, 1]], 24)) == 24
+    assert len(rec.recommend_from_items([[0, 1]], 24, filter_seen=True)) == 22
+
+
+def test_saved_for_its_own_task_only(rec, tmp_path):
+    again = SessionRecommender.load(rec.save(tmp_path / "rec"))
+    assert again.gap == 7200
+    pd.testing.assert_frame_equal(again.evaluate().table, rec.evaluate().table)
+    with pytest.raises(WeightsError, match="of rec-session, this is for rec-next"):
+        Recommender.load(tmp_path / "rec")
+
+
+def test_bad_settings_are_named():
+    with pytest.raises(ValueError, match="gap = 0 must be above"):
+        SessionRecommender(gap=0)
+    with pytest.raises(ValueError, match="hold_out = 'temporal': 'sessions' or None"):
+        SessionRecommender(hold_out="temporal")
+    with pytest.raises(InteractionError, match="has no column 'timestamp'"):
+        SessionRecommender("tiny").fit(pd.DataFrame({"session_id": [1, 1], "item_id": [1, 2]}))
+
+
+@pytest.fixture
+def states(rec, tmp_path):
+    users = UserStates(rec, SQLiteStore(tmp_path / "states.db"))
+    yield users
+    users.store.close()
+
+
+def clicks(items, times, who="a"):
+    return [
+        Event(f"{who}-{time}", who, item, float(time))
+        for item, time in zip(items, times, strict=True)
+    ]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 23), st.integers(0, 40_000)), min_size=1, max_size=8),
+    st.integers(1, 8),
+)
+@settings(max_examples=20, deadline=None)
+def test_served_sessions_are_cut_by_pauses(rec, rows, at_once):
+    """However events arrive, the state is that of the last session alone."""
+    rows = list({time: (item, time) for item, time in rows}.values())
+    users = UserStates(rec, SQLiteStore(":memory:"))
+    events = clicks(*zip(*rows, strict=True))
+    for start in range(0, len(events), at_once):
+        users.apply(events[start : start + at_once])
+    own = sorted(events, key=lambda event: event.time)
+    cuts = [k for k in range(1, len(own)) if own[k].time - own[k - 1].time > 7200]
+    own = own[cuts[-1] :] if cuts else own
+    state = UserState.from_bytes(users.store.states(["a"])["a"], rec.start())
+    expected = rec.start()
+    for event in own:
+        rec.update(expected, event.item, event.time)
+    assert state.counts.tolist() == [len(own)]
+    torch.testing.assert_close(
+        state.mixer.tensors["hidden"], expected.mixer.tensors["hidden"], rtol=1e-4, atol=1e-5
+    )
+    users.store.close()
+
+
+def test_the_service_speaks_of_sessions(states):
+    pytest.importorskip("httpx")
+    testclient = pytest.importorskip("fastapi.testclient")
+    from mamba_recsys.service.app import create_app
+
+    with testclient.TestClient(create_app(states), raise_server_exceptions=False) as client:
+        body = {"event_id": "1", "session_id": "x7", "item_id": 3, "timestamp": 5}
+        assert client.post("/events", json={"events": [body]}).json()["accepted"] == 1
+        answer = client.get("/sessions/x7/recommendations").json()
+        assert (answer["session_id"], answer["filter_seen"]) == ("x7", False)
+        assert [item["rank"] for item in answer["items"]] == list(range(1, 21))
+        later = {**body, "event_id": "2", "item_id": 5, "timestamp": 9000}
+        client.post("/events", json={"events": [later]})
+        seen = client.get("/sessions/x7/recommendations?k=24&filter_seen=true").json()["items"]
+        assert {item["item_id"] for item in seen} == set(range(24)) - {5}
+        health = client.get("/health").json()
+        assert (health["task"], health["sessions"]) == ("rec-session", 1)
+        assert client.get("/users/1/recommendations").status_code == 404
+        wrong = {"event_id": "3", "user_id": 1, "item_id": 3}
+        assert client.post("/events", json={"events": [wrong]}).status_code == 422
+    states.store = SQLiteStore(":memory:")
+    with pytest.raises(StateError, match="fitted sessions are over"):
+        states.take_over()

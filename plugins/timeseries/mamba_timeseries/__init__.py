@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mamba_timeseries.errors import FrameError
     from mamba_timeseries.forecast.forecaster import Forecaster
-    from mamba_timeseries.frame import FrameError
 
 __version__ = "0.1.0"
 
@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:
 
         return Forecaster
     if name == "FrameError":
-        from mamba_timeseries.frame import FrameError
+        from mamba_timeseries.errors import FrameError
 
         return FrameError
     raise AttributeError(f"module 'mamba_timeseries' has no attribute '{name}'")

@@ -8,22 +8,18 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import narwhals.stable.v1 as nw
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mamba_timeseries.errors import FrameError
+from mamba_timeseries.times import Names, check_rising, on_grid, read_times, spelt, step_of
+
 Array = NDArray[np.float64]
 Fill = Literal["error", "ffill", "linear", "mask"]
-
-_NAMED = 3
-"""Names shown of a longer list."""
-
-
-class FrameError(ValueError):
-    """Raised for a table that cannot be used; the message says where and why."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +65,8 @@ class Collection:
     columns: Columns
     backend: str = "pandas"
     """Whose data frames the table came as."""
+    ignored: tuple[str, ...] = ()
+    """Columns of the table that nothing was read from."""
     by_name: dict[str, Series] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -135,6 +133,7 @@ def collect(
     freq: Any = None,
     fill: Fill = "error",
     target: bool = True,
+    fitted: bool = False,
 ) -> Collection:
     """Check a long table and put its series on a regular grid.
 
@@ -143,142 +142,80 @@ def collect(
     :param freq: the step, such as ``"h"``, ``"MS"`` or 1; None finds it out.
     :param fill: what is done about missing values and steps.
     :param target: False for rows that hold known columns only.
+    :param fitted: ``freq`` is that of a fitted model: series that keep another step are refused,
+        where ``fill`` would make gaps of it.
     :raises FrameError: for whatever cannot be used.
     """
     columns = columns or Columns()
-    table = nw.from_native(frame, eager_only=True)
+    if fill not in get_args(Fill):
+        raise FrameError(f"fill = {fill!r} must be one of {', '.join(get_args(Fill))}")
+    try:
+        table = nw.from_native(frame, eager_only=True)
+    except TypeError as error:
+        raise FrameError(f"a pandas or polars data frame is needed, not {type(frame)}") from error
     wanted = [columns.id, columns.time, *([columns.target] if target else []), *columns.known]
     for name in wanted:
         if name not in table.columns:
             raise FrameError(f"the table has no column {name!r}; there are {table.columns}")
     if not len(table):
         raise FrameError("the table has no row")
-    names = np.array([str(n) for n in table[columns.id].to_list()])
-    order = [str(name) for name in np.unique(names)]
-    times = _times(table[columns.time], names)
-    y = _floats(table, columns.target) if target else np.zeros(len(table))
-    known = np.stack([_floats(table, k) for k in columns.known], axis=1) if columns.known else None
-    known = np.empty((len(table), 0)) if known is None else known
-    rows = {name: np.flatnonzero(names == name) for name in order}
-    for name in order:
-        _check_rising(name, times[rows[name]])
-    step = _step(freq, {n: times[r] for n, r in rows.items()})
-    series = [
-        _series(n, times[r], y[r], known[r], columns, step, fill, target) for n, r in rows.items()
-    ]
+    names = _names(table[columns.id])
+    times = read_times(table[columns.time], names)
+    y = _floats(table, columns.target, names, times) if target else np.zeros(len(table))
+    known = np.empty((len(table), len(columns.known)))
+    for k, name in enumerate(columns.known):
+        known[:, k] = _floats(table, name, names, times)
+    rows = {str(name): np.flatnonzero(names == name) for name in np.unique(names)}
+    for name, places in rows.items():
+        check_rising(name, times[places])
+    step = step_of(freq, {n: times[r] for n, r in rows.items()})
+    whose = "fitted was" if fitted else "that of the others is" if freq is None else "freq is"
+    sparse = freq is not None and not fitted and fill != "error"  # asked for gaps, and gets them
+    rules = _Rules(columns, step, fill, target, None if sparse else whose)
+    series = []
+    for name, places in rows.items():
+        series.append(_series(name, times[places], y[places], known[places], rules))
     backend = nw.get_native_namespace(table).__name__
-    return Collection(tuple(series), step, columns, backend)
+    ignored = tuple(c for c in table.columns if c not in wanted)
+    return Collection(tuple(series), step, columns, backend, ignored)
 
 
-def _floats(table: Any, name: str) -> Array:
+@dataclass(frozen=True)
+class _Rules:
+    """What holds for all series of a table."""
+
+    columns: Columns
+    freq: Any
+    fill: Fill
+    target: bool
+    whose: str | None
+    """What ``freq`` is, where no other step is let through."""
+
+
+def _names(column: Any) -> Names:
+    values = column.to_list()
+    for row, value in enumerate(values):
+        if value is None or value != value:  # NaN, or pandas' NA
+            raise FrameError(f"row {row}: {column.name} is missing; name the series of every row")
+    return np.array([str(value) for value in values])
+
+
+def _floats(table: Any, name: str, names: Names, times: pd.Index) -> Array:
     try:
         return np.array(table[name].cast(nw.Float64).to_numpy(), dtype=np.float64)
     except Exception as error:
+        for row, value in enumerate(table[name].to_list()):
+            try:
+                float("nan" if value is None or value is pd.NA else value)
+            except (ValueError, TypeError):
+                raise FrameError(
+                    f"series {str(names[row])!r}, {times[row]}: {name} is {value!r}, no number"
+                ) from error
         raise FrameError(f"the column {name!r} must hold numbers: {error}") from error
 
 
-def _times(column: Any, names: NDArray[np.str_]) -> pd.Index:
-    if column.dtype.is_integer():
-        return pd.Index(column.to_numpy())
-    if isinstance(column.dtype, nw.Datetime) and column.dtype.time_zone:
-        zone = column.dtype.time_zone
-        utc = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_numpy()
-        return pd.DatetimeIndex(utc, tz="UTC").tz_convert(zone)
-    if isinstance(column.dtype, nw.Datetime | nw.Date):
-        return pd.DatetimeIndex(column.to_numpy())
-    return _parsed(column.to_list(), names)
-
-
-def _parsed(values: list[Any], names: NDArray[np.str_]) -> pd.Index:
-    """Text or mixed objects as times; one time zone, or none, for all."""
-    stamps: list[pd.Timestamp] = []
-    for value, name in zip(values, names, strict=True):
-        stamp = pd.NaT if value is None else pd.to_datetime(value, errors="coerce")
-        if stamp is pd.NaT:
-            raise FrameError(f"series {str(name)!r}: {value!r} is no timestamp")
-        if stamps and str(stamp.tz) != str(stamps[0].tz):
-            raise FrameError(
-                f"series {str(name)!r}, {value}: time zone {stamp.tz}, before it {stamps[0].tz}; "
-                "give all times in one zone"
-            )
-        stamps.append(stamp)
-    return pd.DatetimeIndex(stamps)
-
-
-def _check_rising(name: str, times: pd.Index) -> None:
-    if times.hasnans:
-        raise FrameError(f"series {name!r}: a timestamp is missing")
-    again = times.duplicated()
-    if again.any():
-        raise FrameError(
-            f"series {name!r}, {times[again][0]}: this timestamp occurs twice; keep one row of it"
-        )
-    if not times.is_monotonic_increasing:
-        late = int(np.flatnonzero(times[1:] < times[:-1])[0]) + 1
-        raise FrameError(
-            f"series {name!r}, {times[late]}: comes after {times[late - 1]}; sort the table by "
-            "series and time"
-        )
-
-
-def _step(freq: Any, times: dict[str, pd.Index]) -> Any:
-    """The step that is given, or that of the longest series; all have one."""
-    longest = max(times.values(), key=len)
-    if isinstance(longest, pd.DatetimeIndex):
-        return _offset(freq, longest)
-    if freq is not None:
-        return int(freq)
-    return int(np.diff(longest.to_numpy()).min()) if len(longest) > 1 else 1
-
-
-def _offset(freq: Any, times: pd.DatetimeIndex) -> Any:
-    if freq is not None:
-        try:
-            return pd.tseries.frequencies.to_offset(freq)
-        except ValueError as error:
-            raise FrameError(f"freq = {freq!r} is no step of time: {error}") from error
-    if len(times) < 2:
-        raise FrameError("no series has two rows: give freq, such as 'h' or 'D'")
-    starts = range(0, min(len(times) - 8, 400), 8)
-    for part in (times, *(times[start : start + 8] for start in starts)):
-        found = _inferred(part)  # of the whole, else of a stretch without a gap
-        if found is not None:
-            return found
-    gaps = times.to_series().diff().dropna()
-    return pd.tseries.frequencies.to_offset(gaps.mode().iloc[0])
-
-
-def _inferred(times: pd.DatetimeIndex) -> Any:
-    if len(times) < 3:
-        return None
-    with warnings.catch_warnings():  # pandas 3 will return another type, which is fine too
-        warnings.simplefilter("ignore")
-        found = pd.infer_freq(times)
-    return None if found is None else pd.tseries.frequencies.to_offset(found)
-
-
-def grid(first: Any, count: int, freq: Any) -> pd.Index:
-    """Return ``count`` times from ``first`` on."""
-    if isinstance(freq, int):
-        return pd.Index(np.arange(count) * freq + first)
-    return pd.date_range(first, periods=count, freq=freq)
-
-
-def following(times: pd.Index, count: int, freq: Any) -> pd.Index:
-    """Return the ``count`` times after the last one."""
-    return grid(times[-1], count + 1, freq)[1:]
-
-
-def _series(
-    name: str,
-    times: pd.Index,
-    y: Array,
-    known: Array,
-    columns: Columns,
-    freq: Any,
-    fill: Fill,
-    target: bool,
-) -> Series:
+def _series(name: str, times: pd.Index, y: Array, known: Array, rules: _Rules) -> Series:
+    columns = rules.columns
     infinite = np.isinf(y)
     if infinite.any():
         raise FrameError(f"series {name!r}, {times[infinite][0]}: {columns.target} is infinite")
@@ -289,21 +226,23 @@ def _series(
             f"series {name!r}, {times[row]}: {columns.known[column]} is missing or infinite; what "
             "is known ahead must be known everywhere"
         )
-    places, steps = _on_grid(name, times, freq)
+    places, steps = on_grid(name, times, rules.freq, rules.whose)
     if len(places) < len(steps):
-        if fill == "error" or known.shape[1]:
+        if rules.fill == "error" or known.shape[1]:
             late = steps[int(np.setdiff1d(np.arange(len(steps)), places)[0])]
             way = "add the rows" if known.shape[1] else "add the rows, or choose fill"
-            raise FrameError(f"series {name!r}, {late}: this step ({freq}) is missing; {way}")
+            raise FrameError(
+                f"series {name!r}, {late}: this step of {spelt(rules.freq)!r} is missing; {way}"
+            )
         whole = np.full(len(steps), np.nan)
         whole[places] = y
-        y = whole
+        y, known = whole, np.empty((len(steps), 0))
     observed = np.isfinite(y)
-    if target and not observed.any():
+    if rules.target and not observed.any():
         raise FrameError(f"series {name!r}: no value of {columns.target} is there")
     if not observed.all():
-        y, observed = _filled(name, steps, y, observed, columns, fill)
-    if target and len(y) > 1 and np.ptp(y[observed]) == 0:
+        y, observed = _filled(name, steps, y, observed, rules)
+    if rules.target and len(y) > 1 and np.ptp(y[observed]) == 0:
         warnings.warn(
             f"series {name!r} is constant ({y[observed][0]:g}) from {steps[0]} to {steps[-1]}: its "
             "forecast will be too",
@@ -312,35 +251,17 @@ def _series(
     return Series(name, steps, y, observed, known)
 
 
-def _on_grid(name: str, times: pd.Index, freq: Any) -> tuple[NDArray[np.int64], pd.Index]:
-    """Where the times lie on their grid, and the whole grid.
-
-    :raises FrameError: for a time between two steps.
-    """
-    if isinstance(freq, int):
-        steps = pd.Index(np.arange(times[0], times[-1] + 1, freq))
-    else:
-        steps = pd.date_range(times[0], times[-1], freq=freq)
-    places = steps.get_indexer(times)
-    if (places < 0).any():
-        raise FrameError(
-            f"series {name!r}, {times[places < 0][0]}: lies between the steps of freq = "
-            f"{getattr(freq, 'freqstr', freq)!r} from {times[0]}; resample it, or give its freq"
-        )
-    return places, steps
-
-
 def _filled(
     name: str,
     times: pd.Index,
     y: Array,
     observed: NDArray[np.bool_],
-    columns: Columns,
-    fill: Fill,
+    rules: _Rules,
 ) -> tuple[Array, NDArray[np.bool_]]:
+    fill = rules.fill
     if fill == "error":
         raise FrameError(
-            f"series {name!r}, {times[~observed][0]}: {columns.target} is missing "
+            f"series {name!r}, {times[~observed][0]}: {rules.columns.target} is missing "
             f"({int((~observed).sum())} of {len(y)}); choose fill = 'ffill', 'linear' or 'mask'"
         )
     if fill == "mask":
@@ -355,13 +276,6 @@ def _filled(
         return y[last], np.ones_like(observed)
     places = np.arange(len(y))
     return np.interp(places, places[observed], y[observed]), np.ones_like(observed)
-
-
-def listed(names: Any) -> str:
-    """Return the first few names and how many more there are."""
-    names = list(names)
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(repr(n) for n in names[:_NAMED]) + more
 
 
 def to_native(data: dict[str, Any], backend: str) -> Any:

@@ -132,11 +132,49 @@ def test_known_columns():
         make("repeat").fit(past).predict(futr_df=future)
 
 
-def test_static_columns_are_known_everywhere():
+def test_static_columns_are_known_everywhere(tmp_path):
     data = table().assign(size=np.repeat([1.0, 2.0], 80))
     one = make("patch_decoder", static=("size",)).fit(data)
     future = table(steps=H, start="2024-01-04 08:00").assign(size=np.repeat([1.0, 2.0], H))
+    alone = one.predict()
+    pd.testing.assert_frame_equal(alone, one.predict(futr_df=future))
+    one.save(tmp_path / "one")
+    pd.testing.assert_frame_equal(alone, Forecaster.load(tmp_path / "one").predict())
+    data.loc[5, "size"] = 3
+    with pytest.raises(FrameError, match=r"'a', 2024-01-01 05:.*'size' changes from 1 to 3"):
+        make("patch_decoder", static=("size",)).fit(data)
+
+
+def test_static_columns_beside_known_ones():
+    data = table(steps=90).assign(size=np.repeat([1.0, 2.0], 90), hour=np.tile(np.arange(90.0), 2))
+    past, future = data[data["hour"] < 80], data[data["hour"] >= 80].drop(columns="size")
+    one = make("dlinear", known=("hour",), static=("size",)).fit(past)
     assert len(one.predict(futr_df=future)) == 2 * H
+    with pytest.raises(FrameError, match="futr_df is needed: the next 6 steps of 'hour'"):
+        one.predict()
+
+
+def test_columns_that_were_not_there_are_named():
+    data = table().assign(note=1.0)
+    one = make("repeat").fit(data)
+    one.predict(data)
+    with pytest.raises(FrameError, match="the table has the column 'price', which was not there"):
+        one.predict(data.assign(price=1.0))
+    with pytest.raises(FrameError, match="the table has the column 'price'"):
+        one.update(table(start="2024-01-04 08:00", steps=2).assign(price=1.0))
+    one = make("repeat", known=("note",)).fit(data)
+    future = table(start="2024-01-04 08:00", steps=H).assign(note=1.0)
+    one.predict(futr_df=future)
+    with pytest.raises(FrameError, match="futr_df has the column 'price'"):
+        one.predict(futr_df=future.assign(price=1.0))
+
+
+def test_another_time_zone_is_named(fitted):
+    zoned = table().assign(ds=lambda rows: rows["ds"].dt.tz_localize("UTC"))
+    with pytest.raises(FrameError, match=r"'a', 2024-01-01 .*time zone UTC, fitted was None"):
+        fitted.predict(zoned)
+    with pytest.raises(FrameError, match="time zone UTC, fitted was None"):
+        make("repeat").fit(table()).update(zoned)
 
 
 def test_a_longer_horizon_is_said(fitted):
@@ -157,8 +195,11 @@ def test_a_short_series_takes_part():
 
 def test_another_step_of_time_is_named(fitted):
     days = table().assign(ds=np.tile(pd.date_range("2024-01-01", periods=80, freq="D"), 2))
-    with pytest.raises(FrameError, match="'a': its step is 'D', fitted was 'h'"):
-        fitted.predict(days)
+    for fill in ("error", "mask"):  # fill does not make gaps of another step
+        fitted.fill = fill
+        with pytest.raises(FrameError, match=r"'a', 2024-01-02 .*its step is 'D', fitted was 'h'"):
+            fitted.predict(days)
+    fitted.fill = "error"
 
 
 def test_quantiles_that_were_not_trained(fitted):
@@ -217,6 +258,14 @@ def test_a_backtest_too_long_is_named():
         make("ridge").backtest(table(), n_windows=20)
 
 
+def test_a_backtest_leaves_out_what_the_series_are_too_short_for():
+    result = make("patch_decoder", season=36).backtest(table(steps=32), n_windows=1)
+    assert set(result.table["model"]) == {"patch_decoder", "repeat", "window_mean"}
+    twelve = make("repeat", season=12).backtest(table(), n_windows=1).forecasts
+    rows = twelve.query("model == 'seasonal' and unique_id == 'a'")
+    np.testing.assert_allclose(rows["yhat"], table()["y"][62:68])  # the season that was asked for
+
+
 def test_auto_reports_and_may_choose_ridge():
     one = make("auto").fit(table(steps=160))
     assert {"repeat", "seasonal", "window_mean", "ridge", "patch_decoder", "s_mamba"} <= set(
@@ -225,6 +274,9 @@ def test_auto_reports_and_may_choose_ridge():
     best = min(one.report, key=lambda n: one.report[n]["val_mse"])
     assert one.best.name == best
     assert all(set(row) == {"val_mse", "test_mse"} for row in one.report.values())
+    assert f"{one.best.name!r} forecasts (squared error on validation: {one.best.name}" in repr(one)
+    short = make("auto").fit(table(steps=30))  # too short for ridge, which is then left out
+    assert "ridge" not in short.report
 
 
 def test_auto_warns_of_a_winner_that_fails():
@@ -244,6 +296,10 @@ def test_auto_warns_of_a_winner_that_fails():
         (lambda: make("prophet"), "must be one of auto, repeat"),
         (lambda: Forecaster("repeat", h=0), "h = 0 must be at least 1"),
         (lambda: make("repeat").predict(), "fit first"),
+        (lambda: make("repeat").fit(table()).predict(h=0), "h = 0 must be at least 1"),
+        (lambda: make("repeat", quantiles=(0.5, 1.2)), "must lie between 0 and 1"),
+        (lambda: make("repeat", fill="spline").fit(table()), "must be one of error, ffill"),
+        (lambda: make("ridge").fit(table(steps=20)), "'a', 2024-01-01 19.*leave 14 to learn from"),
         (lambda: make("repeat").fit(table(steps=7)), "longest series has 7 rows"),
         (lambda: make("repeat").fit(pd.concat([table(), table(("s",), steps=1)])), "'s': one row"),
     ],
@@ -251,6 +307,22 @@ def test_auto_warns_of_a_winner_that_fails():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("fill", ["mask", "ffill", "linear"])
+def test_missing_rows_are_filled_by_the_rule(fill):
+    data = table().drop(index=[10, 11, 40])
+    for model in ("ridge", "patch_decoder"):
+        assert np.isfinite(make(model, fill=fill).fit(data).predict()["yhat"]).all()
+
+
+def test_one_row_is_enough_to_forecast_from(fitted):
+    assert len(fitted.predict(table(steps=1))) == 2 * H
+
+
+def test_quantiles_rise_however_they_are_asked_for():
+    out = make("ridge").fit(table()).predict(quantiles=(0.9, 0.1))
+    assert (out["q0.9"] > out["q0.1"]).all()
 
 
 def test_gaps_are_masked():

@@ -6,14 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mamba_timeseries.frame import (
-    Columns,
-    FrameError,
-    collect,
-    collect_file,
-    following,
-    to_native,
-)
+from mamba_timeseries import FrameError
+from mamba_timeseries.frame import Columns, collect, collect_file, to_native
+from mamba_timeseries.times import following
 
 DAYS = pd.date_range("2024-03-01", periods=6, freq="D")
 
@@ -39,7 +34,9 @@ def test_series_come_sorted_by_name_on_one_grid():
         (table(y=[1, 2, np.inf, 4, 5, 6]), "'a', 2024-03-03 00:00:00: y is infinite"),
         (table(y=[1, 2, np.nan, 4, 5, 6]), r"'a', 2024-03-03 00:00:00: y is missing \(1 of 6\)"),
         (table(y=[np.nan] * 6), "'a': no value of y"),
-        (table(y=["x"] * 6), "the column 'y' must hold numbers"),
+        (table(y=[1, 2, "x", None, 5, 6]), "'a', 2024-03-03 00:00:00: y is 'x', no number"),
+        (table().assign(unique_id=["a", None] * 3), "row 1: unique_id is missing"),
+        (table(times=[0.5, 1, 2, 3, 4, 5]), "'a': 0.5 is no timestamp; times are timestamps or"),
         (table()[:5].drop(3), "'a', 2024-03-04 00:00:00: this step"),
         (table(times=["x"] * 6), "'a': 'x' is no timestamp"),
         (table().assign(ds=[*DAYS[:5], None]), "a timestamp is missing"),
@@ -48,6 +45,38 @@ def test_series_come_sorted_by_name_on_one_grid():
 def test_what_is_refused(frame, message):
     with pytest.raises(FrameError, match=message):
         collect(frame, freq="D" if len(frame) and frame["ds"].dtype != object else None)
+
+
+def test_a_step_of_its_own_is_named():
+    hours = table(times=pd.date_range("2024-03-01", periods=6, freq="h"), name="b")
+    both = pd.concat([table(), hours])
+    with pytest.raises(FrameError, match=r"'b', 2024-03-01 01:.*its step is 'h', that of the"):
+        collect(both, fill="mask")
+    with pytest.raises(FrameError, match=r"'a', 2024-03-02 .*its step is 'D', freq is '12h'"):
+        collect(table(), freq="12h")
+    sparse = collect(table(), freq="12h", fill="linear")  # asked for, so it is gaps
+    assert sparse.series[0].y.tolist() == np.arange(1, 6.5, 0.5).tolist()
+    weekdays = table(times=pd.date_range("2024-03-01", periods=6, freq="B"), name="b")
+    first = table(times=pd.date_range("2024-03-04", periods=6, freq="D"), name="a")[:4]
+    assert collect(pd.concat([weekdays, first])).freq == pd.offsets.BDay()
+
+
+@pytest.mark.parametrize(("freq", "times"), [("hourly", DAYS), (2.5, DAYS), ("h", range(6))])
+def test_a_step_of_the_wrong_kind_is_named(freq, times):
+    with pytest.raises(FrameError, match=f"freq = '{freq}' is no step of times such as"):
+        collect(table(times=times), freq=freq)
+
+
+def test_text_is_read_as_times():
+    found = collect(table(times=[f"2024-03-0{k}T12:00" for k in range(1, 7)])).series[0]
+    assert found.times[1] == pd.Timestamp("2024-03-02 12:00")
+    with pytest.raises(FrameError, match=r"time zone UTC\+02:00, before it UTC"):
+        collect(table(times=[f"2024-03-0{k}T12:00+0{k // 2}:00" for k in (1, 4, 5, 6, 7, 8)]))
+
+
+def test_what_is_no_table_is_named():
+    with pytest.raises(FrameError, match="a pandas or polars data frame is needed, not <class"):
+        collect([1, 2])
 
 
 def test_times_between_steps_are_named():

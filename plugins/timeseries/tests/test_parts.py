@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from mamba_core import registry
 from mamba_core.mixers import MultiScan, build_mixer
 from mamba_core.scan_orders import check_order
+from mamba_timeseries.forecast import candidates
 from mamba_timeseries.forecast import fit as fitting
 from mamba_timeseries.forecast.config import ForecastTrain
 from mamba_timeseries.forecast.data import Panel, WindowSplit
@@ -220,6 +222,27 @@ def test_channels_are_mixed_where_they_are_alike():
     one = rng.normal(size=(300, 1))
     alike = one + 0.1 * rng.normal(size=(300, 4))
     strange = rng.normal(size=(300, 4))
-    assert fitting.tokens_by_correlation(alike) == "channels"
-    assert fitting.tokens_by_correlation(strange) == "time"
+    assert fitting.are_alike(alike)
+    assert not fitting.are_alike(strange)
     assert fitting.share_of_alike(one) == 0
+
+
+@pytest.mark.parametrize("mixed", [True, False])
+def test_bi_mamba_plus_decides_by_the_training_rows(mixed):
+    config = registry.config(
+        "ts-forecast", preset="bi_mamba_plus", channels=3, input_size=16, h=4,
+        network={"patch": 8, "stride": 4},
+    )  # fmt: skip
+    values = np.random.default_rng(0).normal(size=(120, 3)).astype(np.float32)
+    if mixed:  # in the training rows only
+        values[:80] = values[:80, :1] + 0.1 * values[:80]
+    torch.manual_seed(0)
+    model = registry.build("ts-forecast", config=config).eval()
+    candidates.begin(model, [dataclasses.replace(panel(), values=values)])
+    assert bool(model.state_dict()["network.mixed"]) is mixed
+    past = torch.randn(2, 16, 3)
+    other = past.clone()
+    other[..., 0] = torch.randn(2, 16)
+    seen, known = torch.ones_like(past, dtype=torch.bool), torch.zeros(2, 20, 0)
+    one, two = (model(p, seen, known)["forecast"][..., 1] for p in (past, other))
+    assert torch.equal(one, two) is not mixed

@@ -106,8 +106,8 @@ class Preparation:
         self.normalise = v2.Normalize(list(model.mean), list(model.std))
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """uint8 or float ``(C, H, W)`` -> float32 ``(C, height, width)``."""
-        if tuple(pixels.shape[1:]) != tuple(self.size):
+        """uint8 or float ``(..., C, H, W)`` -> float32 ``(..., C, height, width)``."""
+        if tuple(pixels.shape[-2:]) != tuple(self.size):
             pixels = self.fit(pixels)
         return self.normalise(F.to_dtype(pixels, torch.float32, scale=True))
 

@@ -18,3 +18,13 @@ def test_vision_backbone(check):
 @parametrize_task_checks("vision-seg")
 def test_vision_seg(check):
     check()
+
+
+@parametrize_task_checks("video-cls")
+def test_video_cls(check):
+    check()
+
+
+@parametrize_task_checks("points-cls")
+def test_points_cls(check):
+    check()

@@ -35,6 +35,9 @@ ABOUT = {
     "localvim_small": 28e6,
     "localvmamba_tiny": 26e6,
     "localvmamba_small": 50e6,
+    "efficientvmamba_tiny": 6e6,
+    "efficientvmamba_small": 11e6,
+    "efficientvmamba_base": 33e6,
     "vssd_tiny": 24.27e6,
     "mamba2d_tiny": 27e6,
     "resnet20": 0.27e6,
@@ -46,6 +49,7 @@ AT_MOST = {"mnist_250k": 250_000, "vit_mnist_250k": 250_000, "cifar_1m": 1e6, "v
 FAMILIES = {
     "vim": {"patch_size": 4, "d_model": 16, "depth": 4, "class_token": "middle"},
     "vmamba": {"depths": (1, 1, 1, 1), "width": 8},
+    "efficientvmamba": {"depths": (1, 1, 1, 1), "width": 8},
     "plainmamba": {"patch_size": 4, "d_model": 16, "depth": 5, "local": True},
     "resnet": {"width": 4, "depth": 1},
     "hybrid": {
@@ -219,3 +223,37 @@ def test_bfloat16_autocast_trains_without_nan(tiny):
     value.backward()
     assert torch.isfinite(value)
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("place", ["first", "middle", "last"])
+@pytest.mark.parametrize("order", ["bidirectional", "cross", "raster|raster:reverse"])
+def test_a_class_token_is_turned_with_its_path(place, order):
+    """Backwards is the whole sequence backwards, so that the token sees all others once."""
+    architecture = {"kind": "vim", **FAMILIES["vim"], "class_token": place}
+    model = small("vim", architecture=architecture, scan_order=order)
+    tables = [order((3, 5)) for order in model.backbone.layers.orders[:2]]
+    table = torch.cat(tables[:1] if "|" not in order else tables)
+    half = len(table) // 2
+    forward = table[:half]
+    assert torch.equal(table[half:].sort(0).values, forward.flip(-1).sort(0).values)
+    at = {"first": 0, "middle": 7, "last": 15}[place]
+    assert (forward[:, at] == 15).all()
+
+
+def test_efficient_scans_read_each_token_once_beside_convolutions():
+    """What stands beside the mixer is added; without it only the atrous scan is left."""
+    model = small("efficientvmamba")
+    stage = model.backbone.stages[0]
+    (block,) = stage.layers.blocks
+    scan, convs = block.layers
+    assert scan.order.cover == "partition"
+    table = scan.order((5, 6))
+    assert sorted(table[table >= 0].tolist()) == list(range(30))
+    grid = torch.randn(1, 8, 5, 6)
+    with torch.no_grad():
+        tokens = grid.flatten(2).transpose(1, 2)
+        normed = block.norm(tokens)
+        expected = tokens + scan(normed, shape=(5, 6)) + convs(normed, shape=(5, 6))
+        torch.testing.assert_close(stage(grid).flatten(2).transpose(1, 2), expected)
+    other = small("efficientvmamba", mixer="mamba1", scan_order="cross", merge="mean")
+    assert torch.isfinite(other(torch.randn(1, 3, 37, 50))["logits"]).all()

@@ -10,6 +10,7 @@ import argparse
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from mamba_audio.enhancement.config import EnhancementData, EnhancerConfig
 from mamba_audio.enhancement.data import EnhancementDataset, MadeNoisy
 from mamba_audio.enhancement.metrics import pesq_score, stoi_score
 from mamba_audio.separation.objective import si_snr
+from mamba_core.cli.output import terminal_progress
 
 System = Callable[[Tensor, int], Tensor]
 """``(noisy (1, samples), rate) -> enhanced``."""
@@ -56,8 +58,13 @@ def find_system(name: str) -> System:
     return enhance
 
 
-def score(system: System, items: MadeNoisy) -> Scores:
-    """Run a system over the items, one by one."""
+def score(
+    system: System, items: MadeNoisy, *, progress: Callable[[int, int], None] | None = None
+) -> Scores:
+    """Run a system over the items, one by one.
+
+    :param progress: called with the items done and all there are.
+    """
     rows: list[tuple[str, float, float, float]] = []
     for index in range(len(items)):
         sample = items.sample(0, index)
@@ -66,6 +73,8 @@ def score(system: System, items: MadeNoisy) -> Scores:
         gain = si_snr(made, clean) - si_snr(noisy, clean)
         quality, clear = pesq_score(made, clean, rate), stoi_score(made, clean, rate)
         rows.append((items.kind(index), quality.item(), clear.item(), gain.item()))
+        if progress is not None:
+            progress(len(rows), len(items))
     values = np.array([row[1:] for row in rows])
     kinds = sorted({row[0] for row in rows})
     by_noise = {kind: values[[row[0] == kind for row in rows]].mean(0) for kind in kinds}
@@ -95,7 +104,11 @@ def main() -> None:
     given = parser.parse_args()
     items = libri8k_noisy(given.root)
     for name in given.systems:
-        print(json.dumps({"system": name, **asdict(score(find_system(name), items))}), flush=True)
+        system = find_system(name)
+        with terminal_progress() as show:
+            report = None if show is None else partial(show, name)
+            scores = score(system, items, progress=report)
+        print(json.dumps({"system": name, **asdict(scores)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,8 @@ class FileProcessor(ABC):
         :param progress: called now and then.
         :returns: ``file, outputs, seconds, sample_rate, silent``; ``input_clipped``: samples at
             full scale, where the recording was probably clipped; ``clipped``: samples of the
-            outputs cut at full scale, which only ``wav`` can exceed.
+            outputs cut at full scale, which only ``wav`` can exceed; ``warnings`` where one of
+            the last three says something, in words.
         :raises FileNotFoundError: when there is no such file.
         :raises FileExistsError: when an output is there and ``overwrite`` is not set.
         :raises ValueError: for a file that is no audio, empty, too short or holds NaN. Whatever
@@ -140,7 +141,7 @@ class FileProcessor(ABC):
                 share = min(done * rate // written, total) // 10
                 report(path.name, total - total // 10 + share, total)
         report(path.name, total, total)
-        return {
+        row = {
             "file": str(path),
             "outputs": [str(target) for target in self.targets(path, out)],
             "seconds": total / rate,
@@ -149,6 +150,8 @@ class FileProcessor(ABC):
             "input_clipped": reading.clipped,
             "clipped": files.clipped,
         }
+        warnings = _warnings(row)
+        return row | {"warnings": warnings} if warnings else row
 
     def targets(self, path: Path, out: Path) -> list[Path]:
         """Return where the stems of a file go."""
@@ -209,3 +212,20 @@ class FileProcessor(ABC):
 
     def _rate_out(self, rate: int) -> int:
         return rate if self.config.keep_rate else self.sample_rate
+
+
+def _warnings(row: dict[str, Any]) -> list[str]:
+    """What a user should know of a file that went through."""
+    found = []
+    if row["silent"]:
+        found.append("the outputs are silent: is there any sound in the recording?")
+    if row["input_clipped"]:
+        found.append(
+            f"the recording is at full scale in {row['input_clipped']} samples, where it is "
+            "probably clipped, which is heard in the outputs: a softer one is better"
+        )
+    if row["clipped"]:
+        found.append(
+            f"{row['clipped']} samples of the outputs were cut at full scale: wav would hold them"
+        )
+    return found

@@ -30,12 +30,14 @@ def open_recording(path: Path) -> Iterator[sf.SoundFile]:
     if path.is_dir():
         raise FileNotFoundError(f"{path} is a folder: give the files in it")
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
+        raise FileNotFoundError(f"{path} does not exist: is its name right, and the folder?")
     try:
         with sf.SoundFile(path) as source:
             yield source
     except sf.LibsndfileError as error:
-        raise ValueError(f"{path} is no audio file that libsndfile reads: {error}") from error
+        raise ValueError(
+            f"{path} is no audio file that libsndfile reads ({error}): convert it to wav or flac"
+        ) from error
 
 
 class Reading:
@@ -61,7 +63,7 @@ class Reading:
         if total < SHORTEST * rate:
             raise ValueError(
                 f"{name} has {total} samples at {rate} Hz, at least {SHORTEST * 1000:.0f} ms are "
-                f"needed ({SHORTEST * rate:.0f} samples)"
+                f"needed ({SHORTEST * rate:.0f} samples): leave it out"
             )
 
     def blocks(self, source: sf.SoundFile) -> Iterator[Tensor]:
@@ -73,7 +75,8 @@ class Reading:
             block = source.read(BLOCK, dtype="float32", always_2d=True)
             if not len(block):
                 raise ValueError(
-                    f"{self.name} ends at sample {self.done}, its header says {self.total}"
+                    f"{self.name} ends at sample {self.done}, its header says {self.total}: it is "
+                    "cut off, save or fetch it again"
                 )
             yield self.check(torch.from_numpy(block.T.copy()))
 

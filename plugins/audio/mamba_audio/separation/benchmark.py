@@ -13,7 +13,9 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -185,10 +187,11 @@ def find_system(name: str, device: str = "cpu") -> System:
     return trained(registry.build("audio-sep", weights=name).to(device).eval())
 
 
-def progress_of(name: str) -> Callable[[int, int], None] | None:
-    """Return what shows on a terminal how far the measuring of a system is."""
-    show = terminal_progress()
-    return None if show is None else lambda done, total: show(name, done, total)
+@contextmanager
+def progress_of(name: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Give what shows on a terminal how far the measuring of a system is."""
+    with terminal_progress() as show:
+        yield None if show is None else partial(show, name)
 
 
 def main() -> None:
@@ -203,8 +206,8 @@ def main() -> None:
     mixtures = libri8k(given.root)
     for name in given.systems:
         system = find_system(name, given.device)
-        show = progress_of(name)
-        scores = score(system, mixtures, pitch=pitch, sdr=not given.no_sdr, progress=show)
+        with progress_of(name) as show:
+            scores = score(system, mixtures, pitch=pitch, sdr=not given.no_sdr, progress=show)
         print(json.dumps({"system": name, **asdict(scores)}), flush=True)
 
 

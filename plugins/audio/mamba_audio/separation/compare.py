@@ -132,8 +132,9 @@ def measure_with(mixtures: FrozenMixtures, pitch: dict[str, float], *, sdr: bool
     """Return what measures a system on the frozen mixtures."""
 
     def measure(name: str) -> Values:
-        show = progress_of(name)
-        return asdict(score(find_system(name), mixtures, pitch=pitch, sdr=sdr, progress=show))
+        system = find_system(name)
+        with progress_of(name) as show:
+            return asdict(score(system, mixtures, pitch=pitch, sdr=sdr, progress=show))
 
     return measure
 

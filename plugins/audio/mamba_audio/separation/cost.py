@@ -27,6 +27,7 @@ import torch
 from mamba_audio.macs import macs_per_second
 from mamba_audio.separation.predict import FileSeparator
 from mamba_core import registry
+from mamba_core.cli.output import terminal_progress
 
 
 @dataclass(frozen=True)
@@ -102,15 +103,21 @@ def in_new_process(system: str, seconds: float) -> FileCost:
 
 def cost_row(system: str, seconds: Sequence[float]) -> dict[str, Any]:
     """Return all costs of a system: ``parameters``, ``macs_per_second``, and ``"60 s"``, ...,
-    the fields of :class:`FileCost` with ``real_time_factor``, by length of the file."""
+    the fields of :class:`FileCost` with ``real_time_factor``, by length of the file.
+
+    On a terminal it shows the length that is measured.
+    """
     model = build(system)
     row: dict[str, Any] = {
         "parameters": sum(p.numel() for p in model.parameters()),
         "macs_per_second": macs_per_second(model, "mixture", model.config.sample_rate),
     }
-    for length in seconds:
-        cost = in_new_process(system, length)
-        row[f"{length:g} s"] = {**asdict(cost), "real_time_factor": cost.real_time_factor}
+    with terminal_progress() as show:
+        for done, length in enumerate(seconds):
+            if show is not None:
+                show(f"{system}, a file of {length:g} s", done, len(seconds))
+            cost = in_new_process(system, length)
+            row[f"{length:g} s"] = {**asdict(cost), "real_time_factor": cost.real_time_factor}
     return row
 
 

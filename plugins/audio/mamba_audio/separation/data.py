@@ -98,8 +98,8 @@ class MixedSpeakers:
         self.speakers = list(speaker_files(place).values())
         if len(self.speakers) < sources:
             raise ValueError(
-                f"{place} has {len(self.speakers)} speakers: {sources} different "
-                "ones are needed for a mixture"
+                f"{place} has recordings of {len(self.speakers)} speaker(s), a mixture needs "
+                f"{sources} different ones: add those of others, a sub-folder or row each"
             )
 
     def __len__(self) -> int:
@@ -189,10 +189,12 @@ class FrozenMixtures:
         self.sources = range(1, sources + 1)
         self.samples = round(config.seconds * recordings.sample_rate)
         self.rows = read_csv(root / config.file)
-        if not self.rows or f"file{sources}" not in self.rows[0]:
+        needed = [f"{name}{k}" for k in self.sources for name in ("file", "start", "gain")]
+        missing = sorted({"id", "sha256", *needed} - set(self.rows[0] if self.rows else ()))
+        if missing:
             raise ValueError(
-                f"{root / config.file} defines no mixtures of {sources} sources: it needs columns "
-                "file, start and gain, numbered from 1"
+                f"{root / config.file} defines no mixtures of {sources} sources: it needs rows, "
+                f"and the columns {', '.join(missing)}"
             )
         if f"file{sources + 1}" in self.rows[0]:
             raise ValueError(
@@ -212,8 +214,9 @@ class FrozenMixtures:
         mixture = sources.sum(0)
         if self.config.check and mixture_hash(mixture) != row["sha256"]:
             raise ValueError(
-                f"mixture {row['id']} of {self.config.file} differs from the frozen one: the audio "
-                "files are others, or damaged"
+                f"mixture {row['id']} of {self.config.file} differs from the frozen one (sha256 "
+                f"{row['sha256'][:8]}...): the audio files are others, or damaged; get them again, "
+                "or set check to false to use them as they are, which is another test set then"
             )
         return {
             "mixture": torch.from_numpy(mixture.astype(np.float32)),
@@ -222,7 +225,13 @@ class FrozenMixtures:
 
     def _source(self, row: dict[str, str], k: int) -> NDArray[np.float64]:
         start = int(row[f"start{k}"])
-        wave = self.recordings.read(self.root / row[f"file{k}"])[start : start + self.samples]
+        path = self.root / row[f"file{k}"]
+        wave = self.recordings.read(path)[start : start + self.samples]
+        if len(wave) < self.samples:
+            raise ValueError(
+                f"mixture {row['id']} of {self.config.file}: {path} has {len(wave)} samples from "
+                f"{start} on, {self.samples} are needed; is seconds the manifest's?"
+            )
         return wave.astype(np.float64) * float(row[f"gain{k}"])
 
 

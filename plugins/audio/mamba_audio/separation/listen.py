@@ -182,7 +182,8 @@ def main() -> None:
         parser.error(str(error))
     mixtures = libri8k(given.root)
     first = next(iter(systems))
-    items = pick(systems[first], mixtures, progress_of(first))
+    with progress_of(first) as show:
+        items = pick(systems[first], mixtures, show)
     print(write_page(given.out, systems, mixtures, items))
 
 

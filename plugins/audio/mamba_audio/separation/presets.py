@@ -17,6 +17,17 @@ def _dual(filters: int, depth: int) -> dict[str, Any]:
     return {"network": network}
 
 
+def _at_16khz(preset: dict[str, Any]) -> dict[str, Any]:
+    """The same at twice the sample rate: frames of as many milliseconds."""
+    kernel_size, stride = preset.get("kernel_size", 16), preset.get("stride", 8)
+    return {
+        **preset,
+        "sample_rate": 16_000,
+        "kernel_size": 2 * kernel_size,
+        "stride": 2 * stride,
+    }
+
+
 def _conv(n: int, b: int, h: int, x: int, r: int) -> dict[str, Any]:
     """Conv-TasNet (Luo and Mesgarani, 1809.07454), by the letters of its paper; L 16, P 3."""
     sizes = {"filters": n, "bottleneck": b, "hidden": h, "blocks": x, "repeats": r}
@@ -61,6 +72,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # of the size of conv_tasnet_1m, to be compared with it
     "single_1m": _SINGLE_1M,
+    "single_1m_16k": _at_16khz(_SINGLE_1M),
     "causal_1m": {**_SINGLE_1M, "causal": True},
     "dual_1m": {
         **_FEW_FRAMES,
@@ -82,9 +94,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     "dpmamba_l": _dual(512, 16),
     "spmamba": _spectral(heads=4),
     "spmamba_linear": _spectral(heads=0),
+    "spmamba_16k": _at_16khz(_spectral(heads=4)),
     # peers, to be compared with in the same harness
     "conv_tasnet_tiny": _conv(128, 64, 128, 6, 2),
     "conv_tasnet_1m": _conv(256, 96, 256, 7, 2),
+    "conv_tasnet_1m_16k": _at_16khz(_conv(256, 96, 256, 7, 2)),
     "conv_tasnet_5m": _conv(512, 128, 512, 8, 3),
     "dprnn": {"kernel_size": 2, "stride": 1, "network": {"kind": "dprnn"}},
 }

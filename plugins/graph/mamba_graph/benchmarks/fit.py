@@ -42,7 +42,7 @@ class Fitted:
     score: float
     epoch: int
     seconds: float
-    """Of the whole training."""
+    """Of the whole training, of the processor."""
     epochs: int
 
 
@@ -76,11 +76,13 @@ def fit(
     spec = registry.spec(task)
     loss_of: Any = registry.resolve(spec.loss)  # type: ignore[arg-type]
     sign = -1 if score in ("rmse", "mae") else 1
-    optimizer = torch.optim.AdamW(model.parameters(), options.lr, weight_decay=options.weight_decay)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), options.lr, weight_decay=options.weight_decay, fused=True
+    )
     steps = options.epochs * math.ceil(len(train) / options.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _share(steps, options.warmup))
     best, state, at = -math.inf, copy.deepcopy(model.state_dict()), 0
-    start = time.perf_counter()
+    start = time.process_time()
     epoch = 0
     for epoch in range(1, options.epochs + 1):
         model.train()
@@ -97,7 +99,7 @@ def fit(
             best, state, at = value, copy.deepcopy(model.state_dict()), epoch
         if options.patience is not None and epoch - at >= options.patience:
             break
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     model.load_state_dict(state)
     return Fitted(model=model.eval(), score=sign * best, epoch=at, seconds=seconds, epochs=epoch)
 

@@ -9,6 +9,7 @@ from mamba_core import scan_orders
 from mamba_core.mixers import MixerChoice, MultiScan
 from mamba_graph.networks.base import GraphNetwork, PackedGraphs, edge_arguments, make_convs
 from mamba_graph.networks.config import Gmn
+from mamba_graph.nn.graph_mamba_conv import node_order
 from mamba_graph.orders.graphs import Graphs
 from mamba_graph.orders.walks import walks
 
@@ -67,9 +68,9 @@ class GmnNetwork(GraphNetwork):
     def __init__(self, config: Gmn, d_model: int, mixer: MixerChoice) -> None:
         super().__init__()
         self.config = config
-        self.order = scan_orders.get(f"({config.order})+({config.order}):reverse")
+        self.order = node_order(config.order, bidirectional=True)
         self.both_ways = scan_orders.get("bidirectional", dims=1)
-        if not isinstance(self.order, scan_orders.DataPaths) or self.order.paths != 2:
+        if scan_orders.paths(self.order) != 2:
             raise ValueError(f"order = {config.order!r} is no order of nodes with one path")
         self.draws = config.hops > 0 or "noise" in self.order.inputs
         self.layers = nn.ModuleList(

@@ -196,13 +196,15 @@ def node_order(name: str, bidirectional: bool) -> DataOrder:
 
     :raises ScanOrderError: for one that reads a shape instead of data.
     """
-    text = f"({name})+({name}):reverse" if bidirectional else name
-    found = scan_orders.get(text)
+    found = scan_orders.get(name)
     if isinstance(found, scan_orders.NamedOrder | scan_orders.LayeredOrder):
         raise ScanOrderError(
             f"order = {name!r} is no order of nodes: choose one such as 'degree', 'bfs' or 'rcm'"
         )
-    return found
+    if not bidirectional:
+        return found
+    forward = scan_orders.DataPaths.of([found])
+    return scan_orders.DataPaths.of([forward, forward.reversed()])
 
 
 def check_edges(edge_index: Tensor, nodes: int) -> None:

@@ -23,6 +23,8 @@ class NodeOrder(ABC):
 
     inputs: tuple[str, ...] = ("edge_index", "batch")
     """What must be in the context; one that draws names ``noise`` too."""
+    unique: bool = False
+    """Whether the keys tell all nodes of a graph apart, so that ties need not be looked into."""
 
     @abstractmethod
     def keys(self, graphs: Graphs) -> Sequence[Tensor]:
@@ -34,4 +36,4 @@ class NodeOrder(ABC):
     def __call__(self, context: Mapping[str, Tensor]) -> Tensor:
         """Return the packed order, int64 ``(N,)``: the places of a graph hold its own nodes."""
         graphs = Graphs.of(context)
-        return graphs.sorted_by(self.keys(graphs))
+        return graphs.sorted_by(self.keys(graphs), unique=self.unique)

@@ -74,13 +74,16 @@ class Graphs:
             colour = mixed(mixed(colour) + 3 * self.gathered(mixed(colour + 1)))
         return colour
 
-    def sorted_by(self, keys: Sequence[Tensor]) -> Tensor:
+    def sorted_by(self, keys: Sequence[Tensor], *, unique: bool = False) -> Tensor:
         """Return the order, int64 ``(N,)``: by graph, then by the keys, ascending.
 
         Ties go by :attr:`ties`, and by number only where these are equal too.
+
+        :param unique: the keys tell all nodes of a graph apart, there are no ties.
         """
         order = torch.arange(self.nodes, device=self.batch.device)
-        for key in reversed([self.batch, *keys, *self.ties]):
+        ties = () if unique else self.ties
+        for key in reversed([self.batch, *keys, *ties]):
             order = order[key[order].argsort(stable=True)]
         return order
 

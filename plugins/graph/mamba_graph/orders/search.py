@@ -108,6 +108,7 @@ class BreadthFirst(NodeOrder):
     """Breadth-first from a node of least degree, each component after the other."""
 
     depth_first = False
+    unique = True
 
     def keys(self, graphs: Graphs) -> Sequence[Tensor]:
         """See :meth:`NodeOrder.keys`."""
@@ -128,6 +129,8 @@ class CuthillMcKee(NodeOrder):
     Breadth-first from a node at the far end of each component, neighbours of least degree first,
     and all of it backwards (Cuthill and McKee 1969; George 1971).
     """
+
+    unique = True
 
     def keys(self, graphs: Graphs) -> Sequence[Tensor]:
         """See :meth:`NodeOrder.keys`."""

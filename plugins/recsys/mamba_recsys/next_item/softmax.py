@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK = 1 << 20
+CHUNK = 1 << 19
 """Most logits at once; a chunk has at least :data:`ROWS` positions."""
 ROWS = 16
 
@@ -23,28 +23,36 @@ def chunk_rows(items: int) -> int:
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
-    """Sum of the cross-entropies; gradients are made on the way, of float32 logits or wider."""
+    """Sum of the cross-entropies; gradients are made on the way, of float32 logits or wider.
+
+    Under autocast the products are made in its type and summed in float32.
+    """
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, items: Tensor, targets: Tensor) -> Tensor:
+        device = hidden.device.type
         wide = torch.promote_types(hidden.dtype, torch.float32)
-        table = items.to(wide)
+        narrow = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else wide
+        table = items.to(narrow)
         wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         d_hidden = torch.empty_like(hidden) if wanted else None
-        d_items = torch.zeros_like(table) if wanted else None
+        d_items = torch.zeros(items.shape, dtype=wide, device=items.device) if wanted else None
         total = torch.zeros((), dtype=torch.float64, device=hidden.device)
         rows = chunk_rows(len(items))
-        for start in range(0, len(hidden), rows):
-            h, t = hidden[start : start + rows].to(wide), targets[start : start + rows, None]
-            logits = h @ table.T
-            own = logits.gather(1, t)
-            norm = logits.logsumexp(1, keepdim=True)
-            total += (norm - own).sum(dtype=torch.float64)
-            if d_hidden is not None and d_items is not None:
-                p = logits.sub_(norm).exp_()
-                p.scatter_add_(1, t, -torch.ones_like(own))
-                d_hidden[start : start + rows] = (p @ table).to(hidden.dtype)
-                d_items.addmm_(p.T, h)
+        with torch.autocast(device, enabled=False):
+            for start in range(0, len(hidden), rows):
+                h, t = hidden[start : start + rows].to(narrow), targets[start : start + rows, None]
+                logits = (h @ table.T).to(wide)
+                own, top = logits.gather(1, t), logits.amax(1, keepdim=True)
+                p = logits.softmax(1)
+                # the largest probability is never too small for its logarithm
+                norm = top - p.amax(1, keepdim=True).log()
+                total += (norm - own).sum(dtype=torch.float64)
+                if d_hidden is not None and d_items is not None:
+                    p.scatter_add_(1, t, -torch.ones_like(own))
+                    slope = p.to(narrow)
+                    d_hidden[start : start + rows] = (slope @ table).to(hidden.dtype)
+                    d_items += (slope.T @ h).to(wide)
         ctx.save_for_backward(*(x for x in (d_hidden, d_items) if x is not None))
         ctx.item_dtype = items.dtype
         return total.to(wide)

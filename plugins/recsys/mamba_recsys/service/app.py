@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -13,30 +13,53 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
 from mamba_recsys.interactions import InteractionError
 from mamba_recsys.service.numbers import Numbers
-from mamba_recsys.state.store import Event, StoreError
+from mamba_recsys.state.store import Event, StoreError, UserId
 from mamba_recsys.state.user_state import StateError
 from mamba_recsys.state.users import UserStates
 
 Id = StrictInt | StrictStr
 
 
-class EventIn(BaseModel):
-    """One event of a request."""
+_BODY = ConfigDict(extra="forbid")
+EventId = Annotated[str, Field(min_length=1, max_length=200)]
+"""Chosen by whoever sends an event; sent again under the same id, it counts once."""
+Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
-    model_config = ConfigDict(extra="forbid")
-    event_id: Annotated[str, Field(min_length=1, max_length=200)]
-    """Chosen by whoever sends it; sent again under the same id, it counts once."""
+
+class UserEvent(BaseModel):
+    """One event of a user."""
+
+    model_config = _BODY
+    event_id: EventId
     user_id: Id
     item_id: Id
-    timestamp: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    """Seconds; None is now."""
+    timestamp: Seconds | None = None
+    """None is now."""
 
 
-class EventsIn(BaseModel):
+class SessionEvent(BaseModel):
+    """One event of a session."""
+
+    model_config = _BODY
+    event_id: EventId
+    session_id: Annotated[StrictStr, Field(min_length=1, max_length=200)]
+    item_id: Id
+    timestamp: Seconds | None = None
+    """None is now."""
+
+
+class UserEvents(BaseModel):
     """A request of events; all are kept, or none."""
 
-    model_config = ConfigDict(extra="forbid")
-    events: Annotated[list[EventIn], Field(min_length=1, max_length=10_000)]
+    model_config = _BODY
+    events: Annotated[list[UserEvent], Field(min_length=1, max_length=10_000)]
+
+
+class SessionEvents(BaseModel):
+    """A request of events; all are kept, or none."""
+
+    model_config = _BODY
+    events: Annotated[list[SessionEvent], Field(min_length=1, max_length=10_000)]
 
 
 class EventsOut(BaseModel):
@@ -55,7 +78,7 @@ class Recommended(BaseModel):
     rank: int
 
 
-class RecommendationsOut(BaseModel):
+class UserItems(BaseModel):
     """What a user may like."""
 
     user_id: Id
@@ -63,8 +86,20 @@ class RecommendationsOut(BaseModel):
     items: list[Recommended]
 
 
-def create_app(users: UserStates, *, task: str = "rec-next") -> FastAPI:
-    """Return the service around users' states; the store is closed when it ends."""
+class SessionItems(BaseModel):
+    """What may come next in a session."""
+
+    session_id: str
+    filter_seen: bool
+    items: list[Recommended]
+
+
+def create_app(users: UserStates) -> FastAPI:
+    """Return the service around the states of users or sessions.
+
+    The store is closed when it ends.
+    """
+    task = users.recommender.task
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
@@ -74,33 +109,10 @@ def create_app(users: UserStates, *, task: str = "rec-next") -> FastAPI:
     app = FastAPI(title=f"mamba-core {task}", lifespan=life)
     numbers = Numbers()
     _answer_errors(app, numbers)
-
-    # plain functions: the framework runs them on threads, so that health answers meanwhile
-    @app.post("/events")
-    def post_events(body: EventsIn) -> EventsOut:
-        now = time.time()
-        events = [
-            Event(e.event_id, e.user_id, e.item_id, now if e.timestamp is None else e.timestamp)
-            for e in body.events
-        ]
-        with numbers.timed("events"):
-            done = users.apply(events)
-        numbers.add("events_accepted", done.accepted)
-        numbers.add("events_duplicate", done.duplicates)
-        return EventsOut(accepted=done.accepted, duplicates=done.duplicates, late=done.late)
-
-    @app.get("/users/{user_id}/recommendations")
-    def get_recommendations(
-        user_id: str, k: Annotated[int, Query(ge=1)] = 10, filter_seen: bool = True
-    ) -> RecommendationsOut:
-        user = users.user_id(user_id)
-        with numbers.timed("recommendations"):
-            best = users.recommend(user, k, filter_seen=filter_seen)
-        items = [
-            Recommended(item_id=item, score=score, rank=rank)
-            for rank, (item, score) in enumerate(best, start=1)
-        ]
-        return RecommendationsOut(user_id=user, filter_seen=filter_seen, items=items)
+    if task == "rec-session":
+        _session_routes(app, _Calls(users, numbers))
+    else:
+        _user_routes(app, _Calls(users, numbers))
 
     @app.get("/health")
     def health() -> dict[str, Any]:
@@ -111,7 +123,7 @@ def create_app(users: UserStates, *, task: str = "rec-next") -> FastAPI:
             "task": task,
             "model": fitted.key,
             "items": len(fitted.catalogue),
-            "users": known,
+            "sessions" if task == "rec-session" else "users": known,
             "events": events,
         }
 
@@ -120,6 +132,65 @@ def create_app(users: UserStates, *, task: str = "rec-next") -> FastAPI:
         return numbers.text()
 
     return app
+
+
+# routes are plain functions: the framework runs them on threads, so that health answers meanwhile
+
+
+def _user_routes(app: FastAPI, calls: _Calls) -> None:
+    @app.post("/events")
+    def post_events(body: UserEvents) -> EventsOut:
+        now = time.time()
+        return calls.take([_event(e, e.user_id, now) for e in body.events])
+
+    @app.get("/users/{user_id}/recommendations")
+    def get_recommendations(
+        user_id: str, k: Annotated[int, Query(ge=1)] = 10, filter_seen: bool = True
+    ) -> UserItems:
+        user = calls.users.user_id(user_id)
+        items = calls.best(user, k, filter_seen)
+        return UserItems(user_id=user, filter_seen=filter_seen, items=items)
+
+
+def _session_routes(app: FastAPI, calls: _Calls) -> None:
+    @app.post("/events")
+    def post_events(body: SessionEvents) -> EventsOut:
+        now = time.time()
+        return calls.take([_event(e, e.session_id, now) for e in body.events])
+
+    @app.get("/sessions/{session_id}/recommendations")
+    def get_recommendations(
+        session_id: str, k: Annotated[int, Query(ge=1)] = 20, filter_seen: bool = False
+    ) -> SessionItems:
+        items = calls.best(session_id, k, filter_seen)
+        return SessionItems(session_id=session_id, filter_seen=filter_seen, items=items)
+
+
+def _event(body: UserEvent | SessionEvent, user: UserId, now: float) -> Event:
+    at = now if body.timestamp is None else body.timestamp
+    return Event(body.event_id, user, body.item_id, at)
+
+
+class _Calls:
+    """What both services do, timed and counted."""
+
+    def __init__(self, users: UserStates, numbers: Numbers) -> None:
+        self.users, self.numbers = users, numbers
+
+    def take(self, events: Sequence[Event]) -> EventsOut:
+        """Keep events."""
+        with self.numbers.timed("events"):
+            done = self.users.apply(events)
+        self.numbers.add("events_accepted", done.accepted)
+        self.numbers.add("events_duplicate", done.duplicates)
+        return EventsOut(accepted=done.accepted, duplicates=done.duplicates, late=done.late)
+
+    def best(self, user: UserId, k: int, filter_seen: bool) -> list[Recommended]:
+        """Return the best items of a user or session."""
+        with self.numbers.timed("recommendations"):
+            found = self.users.recommend(user, k, filter_seen=filter_seen)
+        pairs = enumerate(found, start=1)
+        return [Recommended(item_id=item, score=score, rank=r) for r, (item, score) in pairs]
 
 
 _STATUS: dict[type[Exception], int] = {

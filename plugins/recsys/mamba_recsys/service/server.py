@@ -7,22 +7,20 @@ from pathlib import Path
 
 import torch
 
-from mamba_core.registry import ConfigError, DependencyMissingError
-from mamba_recsys.recommender import Recommender
+from mamba_core.registry import DependencyMissingError
+from mamba_recsys.kinds import recommender_of
 from mamba_recsys.state.store import SQLiteStore
 from mamba_recsys.state.users import UserStates
-
-TASKS = ("rec-next", "rec-session")
 
 
 def serve(task: str, folder: Path, store: Path, *, take_over: bool, host: str, port: int) -> None:
     """Serve until told to stop; requests that were begun are answered first.
 
     :raises ConfigError: for a task that cannot be served.
+    :raises WeightsError: for a folder that holds no recommender of the task.
     :raises DependencyMissingError: without the extra ``serve``.
     """
-    if task not in TASKS:
-        raise ConfigError(f"task {task!r} cannot be served; {', '.join(TASKS)} can")
+    kind = recommender_of(task)
     for name in ("fastapi", "uvicorn"):
         if importlib.util.find_spec(name) is None:
             raise DependencyMissingError(f"serving needs {name}: pip install 'mamba-recsys[serve]'")
@@ -31,7 +29,7 @@ def serve(task: str, folder: Path, store: Path, *, take_over: bool, host: str, p
     from mamba_recsys.service.app import create_app
 
     torch.set_num_threads(1)  # one event is too little work to share
-    users = UserStates(Recommender.load(folder), SQLiteStore(store))
+    users = UserStates(kind.load(folder), SQLiteStore(store))
     if take_over:
         print(f"{users.take_over()} events of the fitted users are in {store}", flush=True)
-    uvicorn.run(create_app(users, task=task), host=host, port=port, log_level="warning")
+    uvicorn.run(create_app(users), host=host, port=port, log_level="warning")

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from mamba_recsys import interactions as I
-from mamba_recsys.interactions import InteractionError, Interactions, Parts
+from mamba_recsys.interactions import InteractionError, Interactions
 from mamba_recsys.next_item.config import NextItemConfig
 from mamba_recsys.next_item.data import Sample, TrainSplit, check_items, events, pack
 from mamba_recsys.next_item.objective import IGNORE
@@ -46,15 +46,9 @@ class SessionDataset:
             min_user_events=data.min_session_events,
         )
         check_items(self.interactions, model, data.path)
-        own = self.interactions
-        order = np.argsort(own.times[own.offsets[:-1]], kind="stable")
-        held = [round(len(order) * share) for share in (data.val_share, data.test_share)]
-        cuts = [len(order) - sum(held), len(order) - held[1]]
-        self.train_sessions, self.val_sessions, self.test_sessions = np.split(order, cuts)
-        train_end = own.offsets[:-1].copy()
-        train_end[self.train_sessions] = own.offsets[1:][self.train_sessions]
-        nothing = np.zeros(0, dtype=np.int64)
-        self.parts = Parts(train_end, nothing, nothing)
+        self.parts = I.sessions(
+            self.interactions, val_share=data.val_share, test_share=data.test_share
+        )
 
     def train(self, *, seed: int) -> TrainSplit:
         """Return the sessions to learn from."""
@@ -65,32 +59,26 @@ class SessionDataset:
 
     def val(self, *, seed: int) -> WholeSessions:
         """Return the sessions to choose a model by: the same ones for every ``seed``."""
-        return self._whole(self.val_sessions)
+        return WholeSessions(self.interactions, self.parts.val, self.data.max_length)
 
     def test(self, *, seed: int) -> WholeSessions:
         """Return the sessions to report: the same ones for every ``seed``."""
-        return self._whole(self.test_sessions)
-
-    def _whole(self, sessions: NDArray[np.int64]) -> WholeSessions:
-        known = I.training_counts(self.interactions, self.parts) > 0
-        return WholeSessions(self.interactions, sessions, known, self.data.max_length)
+        return WholeSessions(self.interactions, self.parts.test, self.data.max_length)
 
 
 class WholeSessions:
-    """Sessions with a target behind every event.
+    """Sessions read once each, with the targets behind the events that are read.
 
-    :param known: bool ``(items,)``: other targets are not counted.
+    :param places: of all targets.
     """
 
     def __init__(
-        self,
-        data: Interactions,
-        sessions: NDArray[np.int64],
-        known: NDArray[np.bool_],
-        max_length: int | None,
+        self, data: Interactions, places: NDArray[np.int64], max_length: int | None
     ) -> None:
-        self.interactions, self.sessions = data, sessions
-        self.known, self.max_length = known, max_length
+        self.interactions, self.max_length = data, max_length
+        self.sessions = np.unique(I.user_of(data, places))
+        self._counted = np.zeros(len(data.items), dtype=bool)
+        self._counted[places] = True
 
     def __len__(self) -> int:
         return len(self.sessions)
@@ -101,10 +89,9 @@ class WholeSessions:
         first, last = (int(x) for x in self.interactions.offsets[session : session + 2])
         if self.max_length is not None:
             first = max(first, last - 1 - self.max_length)
-        sample = events(self.interactions, slice(first, last - 1))
-        items = self.interactions.items[first + 1 : last]
-        targets = np.where(self.known[items], items, IGNORE)
-        return sample | {
+        behind = slice(first + 1, last)
+        targets = np.where(self._counted[behind], self.interactions.items[behind], IGNORE)
+        return events(self.interactions, slice(first, last - 1)) | {
             "targets": torch.from_numpy(targets),
             "lengths": torch.tensor([last - 1 - first]),
         }

@@ -10,6 +10,7 @@ import numpy as np
 
 from mamba_recsys.interactions import InteractionError
 from mamba_recsys.recommender import Recommender
+from mamba_recsys.session.recommender import SessionRecommender
 from mamba_recsys.state.store import Event, StateStore, UserId
 from mamba_recsys.state.streaming import Answer
 from mamba_recsys.state.user_state import StaleStateError, StateError, UserState, as_seconds
@@ -33,7 +34,8 @@ class Applied:
 class UserStates:
     """States of many users in a store, moved on by events that count once each.
 
-    :param recommender: fitted; without columns of events.
+    :param recommender: fitted; without columns of events. A ``SessionRecommender`` makes users
+        sessions: their ids are any text, and with its ``gap`` a longer pause starts anew.
     :param store: of events and states.
     :raises InteractionError: for a model that reads columns of events.
     """
@@ -46,7 +48,9 @@ class UserStates:
             )
         self.recommender, self.store = recommender, store
         self._lock = threading.Lock()
-        self._numeric = recommender.fitted.data.users.dtype.kind in "iu"
+        sessions = isinstance(recommender, SessionRecommender)
+        self.gap = recommender.gap if isinstance(recommender, SessionRecommender) else None
+        self._numeric = not sessions and recommender.fitted.data.users.dtype.kind in "iu"
 
     def user_id(self, text: str) -> UserId:
         """Return a user's id from text, as an address holds it: a number where users have such.
@@ -77,30 +81,30 @@ class UserStates:
             self._check(new)
             users = list(dict.fromkeys(event.user for event in new))
             held = self._held(users)
-            late = {e.user for e in new if e.user in held and e.time < held[e.user].times[0]}
-            late_events = sum(e.time < held[e.user].times[0] for e in new if e.user in late)
-            ready = {user: held[user] for user in users if user not in late and user in held}
+            late = [e for e in new if e.user in held and e.time < held[e.user].times[0]]
+            anew = {e.user for e in late} | self._paused(held, new)
+            ready = {user: held[user] for user in users if user not in anew and user in held}
             done = self._advance(ready, new)
             again = [user for user in users if user not in ready]
             done |= self._read_again(again, new)
             self.store.commit(new, {user: state.to_bytes() for user, state in done.items()})
-            return Applied(len(new), len(events) - len(new), late_events)
+            return Applied(len(new), len(events) - len(new), len(late))
 
     def recommend(self, user: UserId, k: int = 10, *, filter_seen: bool = True) -> Answer:
         """Return a user's best items; somebody without events gets what is popular.
 
-        :param filter_seen: leave out all items of the user's events.
+        :param filter_seen: leave out all items of the user's events, or of the session's.
         """
         with self._lock:
             state = self._current(user)
             seen = None
             if filter_seen:
-                seen = [[event.item for event in self.store.events(user)]]
+                seen = [[event.item for event in self._log(user)]]
             return self.recommender.topk(state, k, exclude=seen)[0]
 
     def replay(self, user: UserId) -> UserState:
         """Return the state that a user's whole log makes, read at once."""
-        return self._from_logs([self.store.events(user)])
+        return self._from_logs([self._log(user)])
 
     def take_over(self) -> int:
         """Put the fitted users' events into an empty store, so that they go on from there.
@@ -108,6 +112,8 @@ class UserStates:
         :returns: how many events there were.
         :raises StateError: for a store that holds events.
         """
+        if isinstance(self.recommender, SessionRecommender):
+            raise StateError("fitted sessions are over: begin with an empty store")
         if self.store.counts()[1]:
             raise StateError("the store holds events already: fitted ones go into an empty one")
         data = self.recommender.fitted.data
@@ -178,13 +184,31 @@ class UserStates:
         done: dict[UserId, UserState] = {}
         for start in range(0, len(users), _AT_ONCE):
             part = users[start : start + _AT_ONCE]
-            logs = []
-            for user in part:
-                log = [*self.store.events(user), *(e for e in events if e.user == user)]
-                logs.append(sorted(log, key=lambda event: event.time))
+            logs = [self._log(user, [e for e in events if e.user == user]) for user in part]
             joined = self._from_logs(logs)
             done |= {user: joined.select([row]) for row, user in enumerate(part)}
         return done
+
+    def _log(self, user: UserId, more: Sequence[Event] = ()) -> list[Event]:
+        """A user's events in order, new ones in their places; of a session the last stretch."""
+        log = sorted([*self.store.events(user), *more], key=lambda event: event.time)
+        if self.gap is None:
+            return log
+        pauses = [k for k in range(1, len(log)) if log[k].time - log[k - 1].time > self.gap]
+        return log[pauses[-1] :] if pauses else log
+
+    def _paused(self, held: dict[UserId, UserState], events: Sequence[Event]) -> set[UserId]:
+        """Users for whom a new session begins among these events."""
+        if self.gap is None:
+            return set()
+        last = {user: float(state.times[0]) for user, state in held.items()}
+        found = set()
+        for event in sorted(events, key=lambda event: event.time):
+            before = last.get(event.user, -np.inf)
+            if np.isfinite(before) and event.time - before > self.gap:
+                found.add(event.user)
+            last[event.user] = max(before, event.time)
+        return found
 
     def _from_logs(self, logs: Sequence[Sequence[Event]]) -> UserState:
         flat = [event for log in logs for event in log]

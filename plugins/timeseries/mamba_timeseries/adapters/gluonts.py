@@ -15,8 +15,8 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.forecast import QuantileForecast
 from gluonts.model.predictor import Predictor
 
+from mamba_timeseries.errors import FrameError
 from mamba_timeseries.forecast.forecaster import Forecaster
-from mamba_timeseries.frame import FrameError
 
 DECILES = tuple(k / 10 for k in range(1, 10))
 Entry = Mapping[str, Any]

@@ -8,7 +8,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mamba_core.config import STRICT
-from mamba_timeseries.impute.config import Count, ImputePredict, ReconstructorConfig, TableConfig
+from mamba_timeseries.impute.config import ReconstructorConfig, WindowData
+from mamba_timeseries.table import Count, TableColumns
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -22,7 +23,7 @@ class AnomalyConfig(ReconstructorConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class AnomalyData(TableConfig):
+class AnomalyData(WindowData):
     """A table, with or without a column that marks the anomalies."""
 
     label: str | None = None
@@ -30,7 +31,7 @@ class AnomalyData(TableConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class AnomalyPredict(ImputePredict):
+class AnomalyPredict(TableColumns):
     """How files are judged."""
 
     share: Annotated[float, Field(gt=0, lt=1)] = 0.01

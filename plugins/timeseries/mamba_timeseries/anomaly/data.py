@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from mamba_timeseries.anomaly.config import AnomalyConfig, AnomalyData
-from mamba_timeseries.frame import Columns, FrameError, collect, read_file, widened
+from mamba_timeseries.errors import FrameError
+from mamba_timeseries.frame import Columns, collect, read_file, widened
 from mamba_timeseries.impute.data import Stretches, panels_of
 
 
@@ -20,7 +21,7 @@ class AnomalyDataset:
 
     def __init__(self, data: AnomalyData, model: AnomalyConfig) -> None:
         self.data, self.model = data, model
-        columns = Columns(data.id, data.time, data.target)
+        columns = data.columns()
         frame = widened(read_file(data.path), columns)
         collection = collect(frame, columns, freq=data.freq, fill="mask")
         self.panels = panels_of(collection, data, model)

@@ -13,7 +13,7 @@ from mamba_timeseries.anomaly.config import AnomalyPredict
 from mamba_timeseries.anomaly.model import AnomalyDetector
 from mamba_timeseries.files import FilePredictor
 from mamba_timeseries.forecast.data import Panel, make_panels
-from mamba_timeseries.frame import Columns, collect, widened
+from mamba_timeseries.frame import collect, widened
 from mamba_timeseries.impute.data import cover
 
 
@@ -38,7 +38,7 @@ class FileDetector(FilePredictor):
     ) -> None:
         self.spec, self.config = spec, config or AnomalyPredict()
         self.model = model.to("cpu")
-        self.columns = Columns(self.config.id, self.config.time, self.config.target)
+        self.columns = self.config.columns()
 
     def table(self, frame: pd.DataFrame) -> pd.DataFrame:
         """See :meth:`judge`."""

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mamba_timeseries.classify.config import ClassifierConfig, ClassifyData
-from mamba_timeseries.frame import FrameError, read_file
+from mamba_timeseries.errors import FrameError
+from mamba_timeseries.frame import read_file
 
 Batch = dict[str, Tensor]
 

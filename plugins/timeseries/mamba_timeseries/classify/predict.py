@@ -11,8 +11,9 @@ from mamba_registry import TaskSpec
 from mamba_timeseries.classify.config import ClassifyPredict
 from mamba_timeseries.classify.data import LabelledSeries, from_frame
 from mamba_timeseries.classify.model import Classifier
+from mamba_timeseries.errors import FrameError
 from mamba_timeseries.files import FilePredictor
-from mamba_timeseries.frame import Columns, FrameError
+from mamba_timeseries.frame import Columns
 
 
 class FileClassifier(FilePredictor):

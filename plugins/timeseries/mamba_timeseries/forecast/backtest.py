@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mamba_timeseries.forecast.candidates import BASELINES
+from mamba_timeseries.errors import FrameError
 from mamba_timeseries.forecast.forecaster import Forecaster
+from mamba_timeseries.forecast.progress import Progress, shown, silent
 from mamba_timeseries.forecast.protocol import Array
-from mamba_timeseries.frame import Collection, FrameError, collect
-
-Progress = Callable[[str, int, int], None]
+from mamba_timeseries.frame import Collection, collect
 
 
 @dataclass(frozen=True)
@@ -59,21 +57,17 @@ def backtest(
                 f"series {series.name!r} has {len(series)} rows; n_windows = {n_windows} of h = "
                 f"{h} every {step} steps leave {len(series) - first} to fit on, {h + 2} are needed"
             )
-    names = [forecaster.name, *(b for b in BASELINES if b != forecaster.name)]
-    rows, used = [], []
-    with _bar(progress) as tell:
-        for name in names:
+    settled = copy.copy(forecaster)
+    settled.settle(_before(collection, first))
+    possible = settled.baselines(_before(collection, first))
+    rows = []
+    with shown(progress, "backtest") as tell:
+        for name in dict.fromkeys((forecaster.name, *possible)):
             one = copy.copy(forecaster)
             one.name = name
-            one.season = one.season if one.fitted else None
-            try:
-                rows += _roll(one, collection, n_windows, step, refit, tell)
-                used.append(name)
-            except ValueError:
-                if name != "seasonal":  # a season longer than the look-back has no forecast
-                    raise
+            rows += _roll(one, collection, n_windows, step, refit, tell)
     forecasts = pd.concat(rows, ignore_index=True)
-    scale = _naive_errors(collection, first, used, forecaster)
+    scale = _naive_errors(collection, first, settled.season or 1)
     table = pd.DataFrame(
         [
             {"model": name, **measure(part, forecaster.levels, scale)}
@@ -95,13 +89,9 @@ def _roll(
     parts = []
     for k in range(n_windows):
         back = one.h + (n_windows - 1 - k) * step
-        past = Collection(
-            tuple(s.cut(len(s) - back) for s in collection.series),
-            collection.freq,
-            collection.columns,
-        )
+        past = _before(collection, back)
         if k == 0 or refit:
-            one.fit_collection(past)
+            one.fit_collection(past, progress=silent)
         future = {s.name: s.known[len(s) - back : len(s) - back + one.h] for s in collection.series}
         forecast = one.forecast_collection(past, future)
         truth = np.concatenate([_truth(s.y, s.observed, back, one.h) for s in collection.series])
@@ -114,18 +104,22 @@ def _roll(
     return parts
 
 
+def _before(collection: Collection, back: int) -> Collection:
+    """All but the last ``back`` steps of every series, a pandas table's worth."""
+    return Collection(
+        tuple(s.cut(len(s) - back) for s in collection.series),
+        collection.freq,
+        collection.columns,
+    )
+
+
 def _truth(y: Array, observed: NDArray[np.bool_], back: int, h: int) -> Array:
     part = slice(len(y) - back, len(y) - back + h)
     return np.where(observed[part], y[part], np.nan)
 
 
-def _naive_errors(
-    collection: Collection, held: int, used: list[str], forecaster: Forecaster
-) -> dict[str, float]:
+def _naive_errors(collection: Collection, held: int, season: int) -> dict[str, float]:
     """Mean absolute step of the seasonal naive forecast before the first window, by series."""
-    from mamba_timeseries.forecast.context import season_of
-
-    season = forecaster.season or season_of(collection.freq)
     errors = {}
     for s in collection.series:
         y = np.where(s.observed, s.y, np.nan)[: len(s) - held]
@@ -158,30 +152,3 @@ def measure(
     found["coverage"] = float(((y >= q[:, 0]) & (y <= q[:, -1])).mean())
     found["coverage_wanted"] = levels[-1] - levels[0]
     return found
-
-
-class _bar:
-    """A progress bar on a terminal, or what the caller gave."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self.given = progress
-
-    def __enter__(self) -> Progress:
-        if self.given is not None:
-            return self.given
-        from rich.console import Console
-        from rich.progress import Progress as Bar
-
-        console = Console(stderr=True)
-        self.bar = Bar(console=console, transient=True, disable=not console.is_terminal)
-        self.bar.start()
-        task = self.bar.add_task("backtest")
-
-        def tell(name: str, done: int, total: int) -> None:
-            self.bar.update(task, description=name, completed=done, total=total)
-
-        return tell
-
-    def __exit__(self, *error: object) -> None:
-        if self.given is None:
-            self.bar.stop()

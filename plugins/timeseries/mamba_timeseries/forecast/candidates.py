@@ -10,11 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mamba_timeseries.forecast import fit as fitting
 from mamba_timeseries.forecast.baselines import Repeat, Ridge, Seasonal, WindowMean, fit_ridge
-from mamba_timeseries.forecast.config import ForecastConfig
+from mamba_timeseries.forecast.config import ForecastConfig, ForecastTrain
 from mamba_timeseries.forecast.data import Panel, Sample, WindowSplit
-from mamba_timeseries.forecast.fit import batch_of, run
+from mamba_timeseries.forecast.fit import are_alike, batch_of, run
 from mamba_timeseries.forecast.model import ForecastModel
+from mamba_timeseries.forecast.networks.mamba_ts import MambaTSNetwork
+from mamba_timeseries.forecast.networks.patch_encoder import PatchEncoderNetwork
+from mamba_timeseries.forecast.progress import Progress
 from mamba_timeseries.forecast.protocol import Array, Windows
 
 BASELINES = ("repeat", "seasonal", "window_mean", "ridge")
@@ -127,13 +131,38 @@ def network(name: str, model: ForecastModel) -> Candidate:
 
 
 def begin(model: ForecastModel, panels: Sequence[Panel]) -> None:
-    """Set what a model finds in closed form before its training: the map beside its network.
+    """Set what a model finds in closed form before its training.
+
+    That is the map beside its network, and whether its sequences are made of channels.
 
     :param panels: what it will be trained on; the penalty is chosen on their validation steps.
     """
     if model.linear is not None and any(p.ends[0] >= _window(model.config) for p in panels):
         fit = _ridge(panels, model.config.input_size, model.config.h)
         model.begin_linear(torch.from_numpy(fit.weights[:-1]))  # its intercept is next to 0
+    network = model.network
+    if isinstance(network, PatchEncoderNetwork) and network.config.tokens == "correlation":
+        rows = [_carried_rows(p)[: p.ends[0]] for p in panels]
+        network.mixed.fill_(are_alike(np.concatenate(rows)))
+
+
+def learn(
+    model: ForecastModel,
+    panels: Sequence[Panel],
+    config: ForecastTrain,
+    *,
+    progress: Progress | None = None,
+) -> fitting.FitResult:
+    """Train a model: what comes before its steps, they, and the tour that MambaTS then reads.
+
+    :param panels: learnt from and chosen by; see :func:`mamba_timeseries.forecast.fit.fit`.
+    """
+    train, val = (WindowSplit(panels, model.config, part) for part in range(2))
+    begin(model, panels)
+    made = fitting.fit(model, train, val, config, progress=progress)
+    if isinstance(model.network, MambaTSNetwork):
+        fitting.fit_tour(model, train, seed=config.seed)
+    return made
 
 
 def _window(config: ForecastConfig) -> int:
@@ -174,11 +203,15 @@ def carried(past: Array, observed: NDArray[np.bool_]) -> Array:
     return np.take_along_axis(past, np.where(last < 0, first, last), axis=1)
 
 
+def _carried_rows(panel: Panel) -> Array:
+    return carried(panel.values[None].astype(float), panel.observed[None])[0]
+
+
 def _ridge(panels: Sequence[Panel], input_size: int, h: int) -> Ridge:
     """One map for all series; series too short for a window take no part in fitting it."""
     train, val = [], []
     for panel in panels:
-        values = carried(panel.values[None].astype(float), panel.observed[None])[0]
+        values = _carried_rows(panel)
         end, stop = panel.ends[:2]
         train.append(Windows(values[:end], input_size, h))
         val.append(Windows(values[max(end - input_size, 0) : stop], input_size, h))

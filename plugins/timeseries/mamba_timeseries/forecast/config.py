@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -11,8 +10,9 @@ from pydantic.dataclasses import dataclass
 from mamba_core.config import STRICT
 from mamba_core.mixers import MixerChoice
 from mamba_core.training.config import TrainConfig
+from mamba_timeseries.frame import Fill
+from mamba_timeseries.table import Count, TableColumns, TableData
 
-Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Level = Annotated[float, Field(gt=0, lt=1)]
 
@@ -73,8 +73,10 @@ class PatchEncoder:
     """On the tokens."""
     scan_order: str | None = None
     """Order along the sequence; None reads by the mixer alone."""
-    tokens: Literal["time", "channels"] = "time"
-    """What a sequence is: the patches of one channel, or the channels at one patch."""
+    tokens: Literal["time", "channels", "correlation"] = "time"
+    """What a sequence is: the patches of one channel, or the channels at one patch.
+    ``correlation``: the latter where the training rows' channels are alike, which is found before
+    training and kept with the weights."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -205,45 +207,16 @@ class ForecastConfig:
         return self
 
 
-Fill = Literal["error", "ffill", "linear", "mask"]
-"""What is done about missing values: an error, the last value, a line between the neighbours
-(which looks ahead inside a gap, never beyond its end), or left out of the model's input."""
-
-
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class ForecastData:
-    """A table in a file, and how it is cut into training, validation and test."""
+class ForecastData(TableData):
+    """A table in a file, its covariates and gaps."""
 
-    path: Path
-    """A .csv or .parquet file: long (a row per series and time) or wide (a column per series)."""
-    id: str = "unique_id"
-    """Column with the name of the series; a file without it is read as wide."""
-    time: str = "ds"
-    """Column with the time; in a wide file the first column when there is none of this name."""
-    target: str = "y"
-    """Column to forecast, of a long file."""
     known: tuple[str, ...] = ()
     """Columns that are known ahead."""
-    freq: str | None = None
-    """Step such as ``h``, ``D``, ``MS``; None finds it out."""
     fill: Fill = "error"
-    """What is done about missing values and steps."""
-    split: Literal["shares", "ett_hourly"] = "shares"
-    """``shares``: the last rows of every series, by the two shares. ``ett_hourly``: the borders
-    of ETTh1 and ETTh2."""
-    val_share: Rate = 0.1
-    """Part of the rows to choose a model by."""
-    test_share: Rate = 0.2
-    """Part of the rows to report, the last ones."""
-
-    @model_validator(mode="after")
-    def _something_is_left(self) -> ForecastData:
-        if self.val_share + self.test_share >= 1:
-            raise ValueError(
-                f"val_share + test_share = {self.val_share + self.test_share:g} leaves no row to "
-                "learn from"
-            )
-        return self
+    """What is done about missing values and steps: an error, the last value, a line between the
+    neighbours (which looks ahead inside a gap, never beyond its end), or left out of the model's
+    input."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -261,23 +234,13 @@ class ForecastTrain(TrainConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class ForecastPredict:
+class ForecastPredict(TableColumns):
     """How files are forecast."""
 
     h: Count | None = None
     """Steps; None takes the model's. More are forecast step after step from forecasts."""
-    id: str = "unique_id"
-    """Column with the name of the series; a file without it is read as wide."""
-    time: str = "ds"
-    """Column with the time."""
-    target: str = "y"
-    """Column to forecast, of a long file."""
     known: tuple[str, ...] = ()
     """Columns that are known ahead; the file's last ``h`` rows of each series then hold these
     without a target."""
-    freq: str | None = None
-    """Step such as ``h``, ``D``, ``MS``; None finds it out."""
     fill: Fill = "error"
     """What is done about missing values and steps."""
-    batch_size: Count = 64
-    """Series at once."""

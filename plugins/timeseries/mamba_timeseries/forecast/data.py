@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mamba_timeseries.errors import FrameError, listed
 from mamba_timeseries.forecast.config import ForecastConfig, ForecastData
-from mamba_timeseries.forecast.protocol import Array, Scaler, borders
+from mamba_timeseries.forecast.protocol import Array, Scaler
 from mamba_timeseries.forecast.scale import SeriesScale, phase_of
-from mamba_timeseries.frame import Collection, Columns, FrameError, Series, collect_file, listed
+from mamba_timeseries.frame import Collection, Series, collect_file
 
 if TYPE_CHECKING:
     from mamba_timeseries.forecast.model import ForecastModel
@@ -150,15 +151,9 @@ class ForecastDataset:
     """
 
     def __init__(self, data: ForecastData, model: ForecastConfig) -> None:
-        columns = Columns(data.id, data.time, data.target, data.known)
+        columns = data.columns(data.known)
         collection = collect_file(data.path, columns, freq=data.freq, fill=data.fill)
-        ett = data.split == "ett_hourly"
-        ends = [
-            borders(len(s), ett_hourly=True)
-            if ett
-            else share_ends(len(s), data.val_share, data.test_share)
-            for s in collection.series
-        ]
+        ends = [data.ends(len(s)) for s in collection.series]
         self.panels, self.model = make_panels(collection, model, ends, cycle=model.cycle), model
 
     def prepare(self, model: ForecastModel) -> None:
@@ -180,13 +175,6 @@ class ForecastDataset:
         return WindowSplit(self.panels, self.model, 2)
 
 
-def share_ends(steps: int, val: float, test: float) -> tuple[int, int, int]:
-    """Return where the parts of a series end; test and validation are its last steps."""
-    held_test = int(steps * test)
-    held_val = int(steps * val)
-    return steps - held_test - held_val, steps - held_test, steps
-
-
 def make_panels(
     collection: Collection,
     model: Reads,
@@ -197,7 +185,7 @@ def make_panels(
 ) -> list[Panel]:
     """Standardise series and put them together as the model reads them.
 
-    :param ends: of each series, from :func:`share_ends` or :func:`borders`.
+    :param ends: of each series, its training, validation and test.
     :param scales: by series name, in place of those found on the training steps.
     :param known_scaler: of the covariates, likewise.
     :param cycle: steps of the cycle to take off; 0 takes none off.

@@ -11,32 +11,34 @@ import numpy as np
 import torch
 
 from mamba_core import registry
+from mamba_timeseries.errors import FrameError, listed
 from mamba_timeseries.forecast import candidates as cand
-from mamba_timeseries.forecast import fit as fitting
 from mamba_timeseries.forecast.candidates import BASELINES, Candidate
-from mamba_timeseries.forecast.config import ForecastConfig, ForecastTrain, MambaTS
-from mamba_timeseries.forecast.context import (
-    season_of,
-)
+from mamba_timeseries.forecast.config import ForecastConfig, ForecastTrain
+from mamba_timeseries.forecast.context import check_static, on_one_grid, season_of
 from mamba_timeseries.forecast.data import Panel, WindowSplit, make_panels
 from mamba_timeseries.forecast.model import Stream
+from mamba_timeseries.forecast.progress import Progress, shown
 from mamba_timeseries.forecast.protocol import Scaler
 from mamba_timeseries.forecast.scale import SeriesScale
-from mamba_timeseries.frame import (
-    Collection,
-    Columns,
-    Fill,
-    FrameError,
-    Series,
-    collect,
-    listed,
-)
+from mamba_timeseries.frame import Collection, Columns, Fill, Series, collect
 
 TASK = "ts-forecast"
 TOGETHER = ("s_mamba", "s_mamba_residual", "cmamba", "mamba_ts")
 """Presets whose networks read several series at once."""
 
 Intervals = Literal["model", "conformal"]
+
+
+def rising(levels: Sequence[float]) -> tuple[float, ...]:
+    """Return levels of quantiles in order.
+
+    :raises ValueError: for a level outside of 0 to 1, or one that occurs twice.
+    """
+    ordered = tuple(sorted(levels))
+    if any(not 0 < level < 1 for level in ordered) or len(set(ordered)) < len(ordered):
+        raise ValueError(f"quantiles = {tuple(levels)} must lie between 0 and 1, each one once")
+    return ordered
 
 
 class Estimator:
@@ -69,42 +71,47 @@ class Estimator:
         if h < 1:
             raise ValueError(f"h = {h} must be at least 1")
         self.name, self.h, self.input_size, self.freq = model, h, input_size, freq
-        self.levels = tuple(quantiles)
+        self.levels = rising(quantiles)
         self.intervals, self.fill, self.season, self.seed = intervals, fill, season, seed
         self.val_share, self.fields = val_share, dict(fields or {})
         base = columns or Columns()
+        self.static = tuple(static)
         self.columns = dataclasses.replace(base, known=(*known, *static))
         self.train_config = ForecastTrain(**{"seed": seed, **(train or {})})
         self.best: Candidate | None = None
         self.report: dict[str, dict[str, float]] = {}
         self._context: Collection | None = None
+        self._ignored: tuple[str, ...] = ()
         self._scales: dict[str, SeriesScale] = {}
         self._known_scaler: Scaler | None = None
         self._stream: Stream | None = None
         self._stream_first: int | None = None  # step of the context that the stream began at
 
-    def fit(self, df: Any, *, progress: fitting.Progress | None = None) -> Self:
+    def fit(self, df: Any, *, progress: Progress | None = None) -> Self:
         """Fit on a table.
 
         :param df: pandas or polars, long; checked before anything is computed.
+        :param progress: called with ``(model, steps done, in all)``; None draws a bar on a
+            terminal.
         :returns: itself.
         :raises FrameError: for a table that cannot be used, naming series, timestamp and rule.
         """
         collection = collect(df, self.columns, freq=self.freq, fill=self.fill)
         return self.fit_collection(collection, progress=progress)
 
-    def fit_collection(
-        self, collection: Collection, *, progress: fitting.Progress | None = None
-    ) -> Self:
+    def fit_collection(self, collection: Collection, *, progress: Progress | None = None) -> Self:
         """:meth:`fit` for series that are checked already."""
-        self._settle(collection)
-        names = self._choices(collection) if self.name == "auto" else [self.name]
+        self.settle(collection)
+        check_static(collection, self.static)
         held = self.h if self.name == "auto" else 0
+        names = self._choices(collection, held) if self.name == "auto" else [self.name]
         self.report = {}
         tried: list[tuple[float, Candidate]] = []
-        for name in names:
-            tried.append(self._try(name, collection, held, progress))
-            self.report[name] = {"val_mse": tried[-1][0]}
+        with shown(progress, "fitting") as tell:
+            for name in names:
+                tried.append(self._try(name, collection, held, tell))
+                self.report[name] = {"val_mse": tried[-1][0]}
+        self._ignored = collection.ignored
         _, best = min(tried, key=lambda pair: pair[0])
         self.best, self._context = best, collection
         for panel in self._panels(self._config(best.name, collection), collection, held):
@@ -113,8 +120,17 @@ class Estimator:
             self._test(collection, held, tried)
         return self
 
-    def _settle(self, collection: Collection) -> None:
-        """Fill in what depends on the data: season, look-back, scalers."""
+    def __repr__(self) -> str:
+        """Say what was asked for, and what came of it."""
+        asked = f"Forecaster({self.name!r}, h={self.h})"
+        if self.best is None:
+            return f"{asked}, not fitted"
+        ranked = sorted(self.report, key=lambda name: self.report[name]["val_mse"])
+        told = ", ".join(f"{name} {self.report[name]['val_mse']:.4g}" for name in ranked)
+        return f"{asked}: {self.best.name!r} forecasts (squared error on validation: {told})"
+
+    def settle(self, collection: Collection) -> None:
+        """Fill in what depends on the data: season, look-back, step of time."""
         longest = max(len(s) for s in collection.series)
         short = [s.name for s in collection.series if len(s) < 2]
         if short:
@@ -136,20 +152,37 @@ class Estimator:
         val = max(int(steps * self.val_share), min(self.h, steps // 2))
         return steps - val, steps, len(series)
 
-    def _choices(self, collection: Collection) -> list[str]:
-        names = ["repeat", "window_mean", "ridge", "dlinear", "patch_decoder"]
-        if 1 < (self.season or 1) <= (self.input_size or 0):
-            names.insert(1, "seasonal")
-        first = collection.series[0]
-        if len(collection.series) > 1 and all(
-            s.times.equals(first.times) and np.array_equal(s.known, first.known)
-            for s in collection.series
-        ):
-            names.append("s_mamba")
+    def baselines(self, collection: Collection, held: int = 0) -> list[str]:
+        """Return the baselines that series of this length allow, after :meth:`settle`.
+
+        :param held: last steps of every series that nothing is fitted on.
+        """
+        names = list(BASELINES)
+        if (self.season or 1) > (self.input_size or 0):
+            names.remove("seasonal")  # it would look behind the look-back
+        if self._learnt_from(collection, held)[0] < self._window:
+            names.remove("ridge")
         return names
 
+    def _choices(self, collection: Collection, held: int) -> list[str]:
+        names = self.baselines(collection, held)
+        if self.season == 1:
+            names.remove("seasonal")  # the same as repeat
+        together = ["s_mamba"] if on_one_grid(collection) else []
+        return [*names, "dlinear", "patch_decoder", *together]
+
+    @property
+    def _window(self) -> int:
+        return (self.input_size or 0) + self.h
+
+    def _learnt_from(self, collection: Collection, held: int) -> tuple[int, Series]:
+        """The most training steps that a series has, and which one."""
+        return max(
+            ((self._ends(s, held)[0], s) for s in collection.series), key=lambda pair: pair[0]
+        )
+
     def _config(self, name: str, collection: Collection) -> ForecastConfig:
-        together = name in TOGETHER
+        together = name in TOGETHER or (name == "bi_mamba_plus" and on_one_grid(collection))
         fields: dict[str, Any] = {
             "input_size": self.input_size,
             "h": self.h,
@@ -180,9 +213,16 @@ class Estimator:
         return panels
 
     def _try(
-        self, name: str, collection: Collection, held: int, progress: fitting.Progress | None
+        self, name: str, collection: Collection, held: int, progress: Progress
     ) -> tuple[float, Candidate]:
         """Fit one candidate; its validation MSE and itself."""
+        steps, longest = self._learnt_from(collection, held)
+        if name == "ridge" and steps < self._window:
+            raise FrameError(
+                f"series {longest.name!r}, {longest.times[-1]}: {len(longest)} rows up to here "
+                f"leave {steps} to learn from, the most of all series; ridge needs input_size + h "
+                f"= {self._window}: choose smaller ones, or a network, which masks what is missing"
+            )
         config = self._config(name, collection)
         panels = self._panels(config, collection, held)
         assert self.season is not None
@@ -192,12 +232,12 @@ class Estimator:
         else:
             torch.manual_seed(self.seed)
             model: Any = registry.build(TASK, config=config)
-            train = WindowSplit(panels, config, 0)
-            said = None if progress is None else lambda _, done, total: progress(name, done, total)
-            cand.begin(model, panels)
-            fitting.fit(model, train, val, self.train_config, progress=said)
-            if isinstance(config.network, MambaTS):
-                fitting.fit_tour(model, train, seed=self.seed)
+            cand.learn(
+                model,
+                panels,
+                self.train_config,
+                progress=lambda _, done, total: progress(name, done, total),
+            )
             made = cand.network(name, model)
         return made.measure(val), made
 
@@ -220,5 +260,5 @@ class Estimator:
                 f"{self.best.name} won on validation, but on the last {held} steps its squared "
                 f"error is {ours:.4g}, that of '{yardstick}' {naive:.4g} (standardised): do not "
                 "trust it without a backtest",
-                stacklevel=4,
+                stacklevel=5,
             )

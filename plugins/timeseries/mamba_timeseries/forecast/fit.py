@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,11 +20,9 @@ from mamba_timeseries.forecast.data import Sample, WindowSplit
 from mamba_timeseries.forecast.model import ForecastModel, Outputs
 from mamba_timeseries.forecast.networks.mamba_ts import MambaTSNetwork
 from mamba_timeseries.forecast.objective import loss
+from mamba_timeseries.forecast.progress import Progress
 from mamba_timeseries.forecast.protocol import Array
 from mamba_timeseries.forecast.tour import TransitionCosts, cheapest_tour
-
-Progress = Callable[[str, int, int], None]
-"""``(what, done, in all)``."""
 
 _BATCH = 256
 """Windows at once where no gradient is kept."""
@@ -181,9 +178,9 @@ def share_of_alike(values: Array, threshold: float = 0.6) -> float:
     return float((rho >= threshold).sum(0).max() / positive) if positive else 0.0
 
 
-def tokens_by_correlation(values: Array, threshold: float = 0.6) -> str:
-    """Return Bi-Mamba+'s choice of ``network.tokens``: ``channels`` where they are alike.
+def are_alike(values: Array, threshold: float = 0.6) -> bool:
+    """Return Bi-Mamba+'s choice: whether a sequence should be made of channels.
 
     :param values: ``(steps, channels)``, training rows.
     """
-    return "channels" if share_of_alike(values, threshold) >= 1 - threshold else "time"
+    return share_of_alike(values, threshold) >= 1 - threshold

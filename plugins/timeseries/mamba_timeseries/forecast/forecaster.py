@@ -10,28 +10,26 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from mamba_timeseries.errors import FrameError, listed
 from mamba_timeseries.forecast import fit as fitting
 from mamba_timeseries.forecast.candidates import Candidate
 from mamba_timeseries.forecast.context import (
     block_rows,
+    check_columns,
+    check_zone,
     extended,
     followed,
-    spelt,
+    forecast_table,
+    future_known,
     with_future,
 )
 from mamba_timeseries.forecast.data import make_panels, window
-from mamba_timeseries.forecast.estimator import Estimator
+from mamba_timeseries.forecast.estimator import Estimator, rising
 from mamba_timeseries.forecast.model import Stream
+from mamba_timeseries.forecast.progress import Progress
 from mamba_timeseries.forecast.protocol import Array, Scaler
 from mamba_timeseries.forecast.scale import SeriesScale, phase_of
-from mamba_timeseries.frame import (
-    Collection,
-    FrameError,
-    collect,
-    following,
-    listed,
-    to_native,
-)
+from mamba_timeseries.frame import Collection, collect
 
 
 class Forecaster(Estimator):
@@ -57,9 +55,7 @@ class Forecaster(Estimator):
     :param seed: of weights and training.
     """
 
-    def fit_collection(
-        self, collection: Collection, *, progress: fitting.Progress | None = None
-    ) -> Self:
+    def fit_collection(self, collection: Collection, *, progress: Progress | None = None) -> Self:
         """:meth:`fit` for series that are checked already."""
         super().fit_collection(collection, progress=progress)
         self._stream_first = None
@@ -76,6 +72,7 @@ class Forecaster(Estimator):
         config = candidate.model.config
         one = cls(h=config.h, input_size=config.input_size, quantiles=config.quantiles)
         one.columns, one.freq = collection.columns, collection.freq
+        one._ignored = collection.ignored
         one.best, one._context = candidate, collection
         if config.covariates:
             one._known_scaler = Scaler.fit(np.concatenate([s.known for s in collection.series]))
@@ -98,7 +95,8 @@ class Forecaster(Estimator):
         :param h: steps; more than trained are forecast from forecasts, which the result's
             ``attrs["recursive"]`` (pandas) says, and a warning.
         :param quantiles: levels; None takes those of the forecaster.
-        :param futr_df: the known columns of the following ``h`` steps of every series.
+        :param futr_df: the known columns of the following ``h`` steps of every series; static ones
+            are carried on by themselves.
         :returns: a table like the one that was fitted: ``unique_id, ds, yhat, q0.1, ...``.
         :raises FrameError: for rows, names or steps that do not fit.
         """
@@ -107,9 +105,13 @@ class Forecaster(Estimator):
         context = self._context
         if df is not None:
             context = self._other(df)
-        levels = self.levels if quantiles is None else tuple(quantiles)
+        levels = self.levels if quantiles is None else rising(quantiles)
         steps = self.h if h is None else h
-        future = self._future(context, futr_df, steps)
+        if steps < 1:
+            raise ValueError(f"h = {steps} must be at least 1")
+        future = future_known(
+            context, futr_df, static=self.static, steps=steps, allowed=self._ignored
+        )
         stream = self._stream if df is None else None
         return self._forecast(context, steps, levels, future, stream)
 
@@ -125,36 +127,10 @@ class Forecaster(Estimator):
     def _other(self, df: Any) -> Collection:
         """A new table, held against the one that was fitted."""
         assert self._context is not None
-        other = collect(df, self.columns, fill=self.fill, freq=None)
-        if spelt(other.freq) != spelt(self.freq):
-            raise FrameError(
-                f"series {other.names[0]!r}: its step is {spelt(other.freq)!r}, fitted was "
-                f"{spelt(self.freq)!r}; resample it, or fit on such data"
-            )
+        other = collect(df, self.columns, fill=self.fill, freq=self.freq, fitted=True)
+        check_columns(other, self._ignored)
+        check_zone(self._context, other)
         return other
-
-    def _future(self, context: Collection, futr_df: Any, steps: int) -> dict[str, Array]:
-        """The known columns of the steps to come, ``(steps, covariates)`` by series."""
-        known = self.columns.known
-        if not known:
-            if futr_df is not None:
-                raise FrameError("futr_df was given, but the forecaster has no known columns")
-            return {n: np.empty((steps, 0)) for n in context.names}
-        if futr_df is None:
-            raise FrameError(f"futr_df is needed: the next {steps} steps of {listed(known)}")
-        table = collect(futr_df, self.columns, freq=self.freq, target=False)
-        found = {}
-        for series in context.series:
-            wanted = following(series.times, steps, self.freq)
-            if series.name not in table.by_name:
-                raise FrameError(f"futr_df has no row of series {series.name!r}")
-            rows = table.by_name[series.name]
-            places = rows.times.get_indexer(wanted)
-            if (places < 0).any():
-                late = wanted[places < 0][0]
-                raise FrameError(f"futr_df: series {series.name!r}, {late} is missing")
-            found[series.name] = rows.known[places]
-        return found
 
     def _forecast(
         self,
@@ -182,9 +158,11 @@ class Forecaster(Estimator):
                 parts[name].append(values)
             if start + self.h < steps:
                 now = extended(now, block, known, self.freq)
-        return self._table(
-            context, {n: np.concatenate(p)[:steps] for n, p in parts.items()}, levels
-        )
+        joined = {n: np.concatenate(p)[:steps] for n, p in parts.items()}
+        table = forecast_table(context, joined, levels, self.freq)
+        if context.backend == "pandas":
+            table.attrs = {"model": self.best.name, "recursive": recursive}
+        return table
 
     def _block(
         self,
@@ -241,28 +219,6 @@ class Forecaster(Estimator):
                 scales[s.name] = SeriesScale.fit(seen, phase_of(s.times[0], self.freq), cycle)
         return scales
 
-    def _table(
-        self, context: Collection, values: dict[str, Array], levels: tuple[float, ...]
-    ) -> Any:
-        columns = self.columns
-        steps = len(next(iter(values.values())))
-        times = [following(s.times, steps, self.freq) for s in context.series]
-        every = np.concatenate([values[n] for n in context.names])
-        joined = times[0]
-        for more in times[1:]:
-            joined = joined.append(more)
-        data: dict[str, Any] = {
-            columns.id: np.repeat(np.array(context.names, dtype=object), steps),
-            columns.time: joined,
-            "yhat": every[:, 0],
-        }
-        data |= {f"q{level:g}": every[:, 1 + k] for k, level in enumerate(levels)}
-        table = to_native(data, context.backend)
-        if context.backend == "pandas":
-            assert self.best is not None
-            table.attrs = {"model": self.best.name, "recursive": steps > self.h}
-        return table
-
     # streaming
 
     @property
@@ -284,7 +240,7 @@ class Forecaster(Estimator):
         """
         if self._context is None or self.best is None:
             raise ValueError("fit first")
-        new = collect(new_rows, self.columns, freq=self.freq, fill=self.fill)
+        new = self._other(new_rows)
         self._context = followed(self._context, new, self.freq)
         if self._stream is not None:
             absent = [n for n in self._context.names if n not in new.by_name]

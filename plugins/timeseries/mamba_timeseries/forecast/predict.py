@@ -8,12 +8,13 @@ import pandas as pd
 import torch
 
 from mamba_registry import TaskSpec
+from mamba_timeseries.errors import FrameError
 from mamba_timeseries.files import FilePredictor
 from mamba_timeseries.forecast.candidates import network
 from mamba_timeseries.forecast.config import ForecastPredict
 from mamba_timeseries.forecast.forecaster import Forecaster
 from mamba_timeseries.forecast.model import ForecastModel
-from mamba_timeseries.frame import Columns, FrameError, collect, widened
+from mamba_timeseries.frame import collect, widened
 
 
 class FileForecaster(FilePredictor):
@@ -39,9 +40,7 @@ class FileForecaster(FilePredictor):
     ) -> None:
         self.spec, self.config = spec, config or ForecastPredict()
         self.model = model.to("cpu")  # windows are small; the CPU is where they are made
-        self.columns = Columns(
-            self.config.id, self.config.time, self.config.target, self.config.known
-        )
+        self.columns = self.config.columns(self.config.known)
 
     def table(self, frame: pd.DataFrame) -> pd.DataFrame:
         """See :meth:`forecast`."""

@@ -43,6 +43,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "d_ff": 128,
             "depth": 2,
             "scan_order": "bidirectional",
+            "tokens": "correlation",
         },
     },
     "cmamba": {

@@ -18,7 +18,7 @@ from mamba_core import registry
 from mamba_timeseries.forecast import fit as fitting
 from mamba_timeseries.forecast import reproduce
 from mamba_timeseries.forecast.baselines import fit_ridge
-from mamba_timeseries.forecast.candidates import begin
+from mamba_timeseries.forecast.candidates import learn
 from mamba_timeseries.forecast.config import ForecastTrain
 from mamba_timeseries.forecast.data import WindowSplit
 from mamba_timeseries.forecast.objective import pinball
@@ -62,13 +62,12 @@ def run(data: StandardSet, preset: str, seed: int) -> dict[str, float]:
     fields: dict[str, Any] = {"h": H, "input_size": SIZE, "channels": data.values.shape[1]}
     config = registry.config("ts-forecast", preset=preset, quantiles=LEVELS, **fields)
     panel = reproduce.panel_of(data, asked.cycle)
-    train, val, test = (WindowSplit([panel], config, part) for part in range(3))
     settings = {**reproduce.DEFAULT, **reproduce.TRAIN.get(preset, {})}
     settings["val_every"] = max(settings["max_steps"] // 12, 1)
     torch.manual_seed(seed)
     model: Any = registry.build("ts-forecast", config=config)
-    begin(model, [panel])
-    fitting.fit(model, train, val, ForecastTrain(seed=seed, patience=5, **settings))
+    learn(model, [panel], ForecastTrain(seed=seed, patience=5, **settings))
+    test = WindowSplit([panel], config, 2)
     quantiles, targets = [], []
     with torch.no_grad():
         for start in range(0, len(test), 256):

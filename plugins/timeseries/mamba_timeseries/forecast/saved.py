@@ -20,11 +20,11 @@ from mamba_core.atomic import new_folder
 from mamba_timeseries.forecast.baselines import Repeat, Ridge, Seasonal, WindowMean
 from mamba_timeseries.forecast.candidates import Candidate, Rule
 from mamba_timeseries.forecast.config import ForecastTrain
-from mamba_timeseries.forecast.context import spelt
 from mamba_timeseries.forecast.model import ForecastModel
 from mamba_timeseries.forecast.protocol import Array, Scaler
 from mamba_timeseries.forecast.scale import SeriesScale
-from mamba_timeseries.frame import Collection, Columns, Series, grid
+from mamba_timeseries.frame import Collection, Columns, Series
+from mamba_timeseries.times import grid, spelt
 
 if TYPE_CHECKING:
     from mamba_timeseries.forecast.forecaster import Forecaster
@@ -34,7 +34,17 @@ Json = dict[str, Any]
 
 FORMAT = 1
 """Of ``forecaster.json``; raised when older readers would misread it."""
-SETTINGS = ("h", "input_size", "intervals", "fill", "season", "seed", "val_share", "fields")
+SETTINGS = (
+    "h",
+    "input_size",
+    "intervals",
+    "fill",
+    "season",
+    "seed",
+    "val_share",
+    "fields",
+    "static",
+)
 _RULES: dict[str, type[Rule]] = {
     "repeat": Repeat,
     "seasonal": Seasonal,
@@ -74,6 +84,7 @@ def save(one: Forecaster, folder: Path) -> None:
         "report": one.report,
         "context": [_times(s) for s in one._context.series],
         "backend": one._context.backend,
+        "ignored": one._ignored,
         "stream_first": one._stream_first,
         "best": {"name": best.name, "cycle": best.cycle, **_rule(best.by)},
     }
@@ -115,6 +126,7 @@ def load(kind: type[F], folder: Path) -> F:
     )
     one.columns, one.freq = columns, _offset(told["freq"])
     one.report = told["report"]
+    one._ignored = tuple(told.get("ignored", ()))
     series = tuple(_series(one.freq, made, k, arrays) for k, made in enumerate(told["context"]))
     one._context = Collection(series, one.freq, columns, told["backend"])
     for key, values in arrays.items():

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mamba_core.config import STRICT
 from mamba_core.mixers import Merge, MixerChoice
-
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+from mamba_timeseries.table import Count, TableColumns, TableData
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -43,52 +40,23 @@ class ReconstructorConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class TableConfig:
-    """A table in a file, and how it is cut into training, validation and test."""
+class WindowData(TableData):
+    """A table that windows are cut from, none across a border of its parts."""
 
-    path: Path
-    """A .csv or .parquet file: long (a row per series and time) or wide (a column per series)."""
-    id: str = "unique_id"
-    """Column with the name of the series; a file without it is read as wide."""
-    time: str = "ds"
-    """Column with the time."""
-    target: str = "y"
-    """Column with the values, of a long file."""
-    freq: str | None = None
-    """Step such as ``h``, ``D``, ``MS``; None finds it out."""
     stride: Count = 8
     """Steps between training windows; validation and test windows do not overlap."""
-    val_share: Share = 0.1
-    """Part of the rows to choose a model by."""
-    test_share: Share = 0.2
-    """Part of the rows to report, the last ones."""
-
-    @model_validator(mode="after")
-    def _something_is_left(self) -> TableConfig:
-        if self.val_share + self.test_share >= 1:
-            raise ValueError("val_share + test_share leaves no row to learn from")
-        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class ImputeData(TableConfig):
+class ImputeData(WindowData):
     """A table whose observed values are hidden at random, to be filled."""
 
     hidden: Annotated[float, Field(gt=0, lt=1)] = 0.25
     """Share of the steps that is hidden."""
-    gap: Count = 4
-    """Mean length of a hidden stretch, in steps."""
+    gap: Annotated[float, Field(ge=1)] = 4
+    """Mean length of a hidden stretch, in steps; ``1 / (1 - hidden)`` hides each step by itself."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class ImputePredict:
+class ImputePredict(TableColumns):
     """How files are filled."""
-
-    id: str = "unique_id"
-    """Column with the name of the series; a file without it is read as wide."""
-    time: str = "ds"
-    """Column with the time."""
-    target: str = "y"
-    """Column with the values, of a long file."""
-    freq: str | None = None
-    """Step such as ``h``, ``D``, ``MS``; None finds it out."""

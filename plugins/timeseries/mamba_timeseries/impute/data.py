@@ -7,9 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mamba_timeseries.forecast.data import Panel, Reads, make_panels, share_ends
-from mamba_timeseries.frame import Collection, Columns, FrameError, collect_file, listed
-from mamba_timeseries.impute.config import ImputeData, ReconstructorConfig, TableConfig
+from mamba_timeseries.errors import FrameError, listed
+from mamba_timeseries.forecast.data import Panel, Reads, make_panels
+from mamba_timeseries.frame import Collection, collect_file
+from mamba_timeseries.impute.config import ImputeData, ReconstructorConfig, WindowData
 
 Sample = dict[str, Tensor]
 
@@ -17,17 +18,9 @@ _HELD_OUT_SEED = 1
 """Of what is hidden in validation and test windows, whatever the seed of the training."""
 
 
-def table_panels(data: TableConfig, model: Reads) -> list[Panel]:
-    """Read a table, missing values masked, and cut it by its shares."""
-    columns = Columns(data.id, data.time, data.target)
-    collection = collect_file(data.path, columns, freq=data.freq, fill="mask")
-    return panels_of(collection, data, model)
-
-
-def panels_of(collection: Collection, data: TableConfig, model: Reads) -> list[Panel]:
-    """:func:`table_panels` of series that are checked already."""
-    ends = [share_ends(len(s), data.val_share, data.test_share) for s in collection.series]
-    return make_panels(collection, model, ends)
+def panels_of(collection: Collection, data: WindowData, model: Reads) -> list[Panel]:
+    """Return checked series cut into the parts that the data config says."""
+    return make_panels(collection, model, [data.ends(len(s)) for s in collection.series])
 
 
 class Stretches:
@@ -91,7 +84,7 @@ class HiddenWindows:
 
 
 def hide(
-    rng: np.random.Generator, shape: tuple[int, ...], share: float, gap: int
+    rng: np.random.Generator, shape: tuple[int, ...], share: float, gap: float
 ) -> NDArray[np.bool_]:
     """Return stretches of geometric length ``gap`` that hide about ``share`` of the steps.
 
@@ -112,7 +105,8 @@ class ImputeDataset:
 
     def __init__(self, data: ImputeData, model: ReconstructorConfig) -> None:
         self.data, self.model = data, model
-        self.panels = table_panels(data, model)
+        collection = collect_file(data.path, data.columns(), freq=data.freq, fill="mask")
+        self.panels = panels_of(collection, data, model)
 
     def train(self, *, seed: int) -> HiddenWindows:
         """Return the windows to learn from, hidden anew in every epoch."""

@@ -11,7 +11,7 @@ import torch
 from mamba_registry import TaskSpec
 from mamba_timeseries.files import FilePredictor
 from mamba_timeseries.forecast.data import Panel, make_panels
-from mamba_timeseries.frame import Columns, collect, widened
+from mamba_timeseries.frame import collect, widened
 from mamba_timeseries.impute.config import ImputePredict
 from mamba_timeseries.impute.data import cover
 from mamba_timeseries.impute.model import Reconstructor
@@ -41,7 +41,7 @@ class FileImputer(FilePredictor):
     ) -> None:
         self.spec, self.config = spec, config or ImputePredict()
         self.model = model.to("cpu")
-        self.columns = Columns(self.config.id, self.config.time, self.config.target)
+        self.columns = self.config.columns()
 
     def table(self, frame: pd.DataFrame) -> pd.DataFrame:
         """See :meth:`fill`."""

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from mamba_vision.backbones.base import ImageBackbone, Level
 from mamba_vision.backbones.cct import CCT, CCTConfig
+from mamba_vision.backbones.efficientvmamba import EfficientVMamba, EfficientVMambaConfig
 from mamba_vision.backbones.hybrid import Hybrid, HybridConfig
 from mamba_vision.backbones.mixing import Mixing
 from mamba_vision.backbones.plainmamba import PlainMambaColumn, PlainMambaConfig
@@ -19,6 +20,7 @@ from mamba_vision.backbones.vmamba import VMamba, VMambaConfig
 Architecture = Annotated[
     VimConfig
     | VMambaConfig
+    | EfficientVMambaConfig
     | PlainMambaConfig
     | HybridConfig
     | ResNetConfig
@@ -31,6 +33,7 @@ Architecture = Annotated[
 _CLASSES: dict[type, type[ImageBackbone]] = {
     VimConfig: Vim,
     VMambaConfig: VMamba,
+    EfficientVMambaConfig: EfficientVMamba,
     PlainMambaConfig: PlainMambaColumn,
     HybridConfig: Hybrid,
     ResNetConfig: ResNet,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -32,16 +33,25 @@ def make_backbone(config: HasBackbone) -> ImageBackbone:
 
     :raises ConfigError: when the architecture has no mixer to replace.
     """
-    architecture = config.architecture
     given = {"mixer": config.mixer, "scan_order": config.scan_order, "merge": config.merge}
-    if any(value is not None for value in given.values()):
-        fields = architecture.mixings() if hasattr(architecture, "mixings") else ()
-        if not fields:
-            named = ", ".join(name for name, value in given.items() if value is not None)
-            raise ConfigError(
-                f"architecture.kind = {architecture.kind!r} has no mixer of tokens to replace: "
-                f"leave {named} out, or choose another kind"
-            )
-        changed = {name: getattr(architecture, name).changed(**given) for name in fields}
-        architecture = replace(architecture, **changed)
+    architecture = with_own_mixers(config.architecture, given)
     return build_backbone(architecture, config.image_size, config.in_chans)
+
+
+def with_own_mixers(architecture: Any, given: Mapping[str, Any]) -> Any:
+    """Return an architecture's config with another mixer, scan order or merge.
+
+    :param given: ``mixer``, ``scan_order`` and ``merge``; None keeps the architecture's own.
+    :raises ConfigError: when the architecture has no mixer to replace.
+    """
+    if all(value is None for value in given.values()):
+        return architecture
+    fields = architecture.mixings() if hasattr(architecture, "mixings") else ()
+    if not fields:
+        named = ", ".join(name for name, value in given.items() if value is not None)
+        raise ConfigError(
+            f"architecture.kind = {architecture.kind!r} has no mixer of tokens to replace: "
+            f"leave {named} out, or choose another kind"
+        )
+    changed = {name: getattr(architecture, name).changed(**given) for name in fields}
+    return replace(architecture, **changed)

@@ -1,8 +1,9 @@
-"""Which mixer reads the tokens of an image, along which order; and stacks of such layers."""
+"""Which mixer reads the tokens of a grid, along which order; and stacks of such layers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -55,25 +56,69 @@ def takes_shape(choice: MixerChoice) -> bool:
     return bool(getattr(build, "takes_shape", False))
 
 
-def layer_orders(mixing: Mixing, depth: int, extra: str | None) -> list[scan_orders.NamedOrder]:
+_PROBE = (2, 3, 4)
+"""A grid on which different paths differ."""
+_GRIDS = {2: "an image needs an order of two-dimensional", 3: "a clip needs one of (t, h, w)"}
+
+
+def layer_orders(
+    mixing: Mixing, depth: int, extra: str | None, dims: int
+) -> list[scan_orders.NamedOrder]:
     """Return the order each layer reads.
 
     :param extra: place of a class token in every path (``head, middle, tail``), or None.
-    :raises ConfigError: for an order that depends on the data, which images do not bring.
+    :param dims: dimensions of the grid.
+    :raises ConfigError: for an order that depends on the data, which grids do not bring, and for
+        one of grids of other dimensions.
     """
     parts = mixing.scan_order.split("|")  # layers take turns
     if extra is not None:
-        parts = [f"({part}):tokens({extra})" for part in parts]
+        parts = _with_token(parts, extra, dims)
     orders = [scan_orders.get(part) for part in parts]
     if mixing.merge == "none" and len(orders) == 1:
         orders = list(orders[0].cycle().orders) if hasattr(orders[0], "cycle") else orders
     for one in orders:
-        if not isinstance(one, scan_orders.NamedOrder) or one.dims not in (None, 2):
+        if not isinstance(one, scan_orders.NamedOrder) or one.dims not in (None, dims):
             raise ConfigError(
-                f"scan_order = {mixing.scan_order!r}: an image needs an order of two-dimensional "
-                "grids; see `mamba-core list --scan-orders`"
+                f"scan_order = {mixing.scan_order!r}: {_GRIDS[dims]} grids; see "
+                "`mamba-core list --scan-orders`"
             )
     return [orders[k % len(orders)] for k in range(depth)]  # type: ignore[misc]
+
+
+def _with_token(parts: list[str], place: str, dims: int) -> list[str]:
+    """Put a class token into every path of every part.
+
+    A path that is an earlier one backwards has it mirrored, as when a whole sequence is flipped: a
+    token that stands first on the way there is the last on the way back, and sees all others.
+
+    :raises ConfigError: for a token that is read before all others wherever it is read.
+    """
+    forward: list[tuple[str, Tensor]] = []
+    placed = []
+    sees = place != "head"
+    for part in parts:
+        order = scan_orders.get(part)
+        fits = isinstance(order, scan_orders.NamedOrder) and order.dims in (None, dims)
+        if not fits or order.cover != "all" or order.folded:  # type: ignore[union-attr]
+            placed.append(f"({part}):tokens({place})")  # refused elsewhere, with the reason
+            continue
+        texts = []
+        for k, path in enumerate(order(_PROBE[-dims:])):  # type: ignore[operator,arg-type]
+            name = f"({part}):path({k})"
+            twin = next((text for text, other in forward if torch.equal(other.flip(0), path)), None)
+            sees |= twin is not None
+            if twin is None:
+                forward.append((name, path))
+            texts.append(f"{twin}:tokens({place}):reverse" if twin else f"{name}:tokens({place})")
+        placed.append("+".join(texts))
+    if forward and not sees:
+        raise ConfigError(
+            f"scan_order = {'|'.join(parts)!r} has no path backwards, so a class token that is "
+            "read first sees no other token: set architecture.class_token='last', or add a path "
+            "such as 'raster:reverse'"
+        )
+    return placed
 
 
 def make_mixer(d_model: int, mixing: Mixing, order: scan_orders.NamedOrder) -> nn.Module:
@@ -110,6 +155,9 @@ class GridStack(nn.Module):
     :param block: norm and residual; its own ``drop_path`` is not used.
     :param mlp_ratio: hidden channels of the MLP per channel; 0 has none.
     :param extra: place of a class token, which then is the last row of the tokens.
+    :param dims: dimensions of the grid. A mixer that reads the grid itself knows two of them: to
+        it the frames of a clip lie one below another, as one high image.
+    :param beside: makes, of the number of channels, what stands beside every mixer and is added.
     """
 
     def __init__(
@@ -121,39 +169,46 @@ class GridStack(nn.Module):
         block: BlockConfig,
         mlp_ratio: float = 0.0,
         extra: str | None = None,
+        dims: int = 2,
+        beside: Callable[[int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
-        if extra is not None and takes_shape(mixing.mixer):
+        self.reads_grid = takes_shape(mixing.mixer)
+        if extra is not None and self.reads_grid:
             raise ConfigError(
                 f"mixer {mixing.mixer.name!r} reads the grid itself and has no place for a class "
                 "token: set architecture.class_token='none'"
             )
-        self.orders = layer_orders(mixing, len(rates), extra)
+        self.orders = layer_orders(mixing, len(rates), extra, dims)
         self.blocks = nn.ModuleList()
         self.depth = len(rates)
         self.per_layer = 2 if mlp_ratio else 1
         for rate, order in zip(rates, self.orders, strict=True):
-            self.blocks.append(Block(d_model, [make_mixer(d_model, mixing, order)], block, rate))
+            parallel = [make_mixer(d_model, mixing, order)]
+            if beside is not None:
+                parallel.append(beside(d_model))
+            self.blocks.append(Block(d_model, parallel, block, rate))
             if mlp_ratio:
                 mlp = Mlp(d_model, round(mlp_ratio * d_model))
                 self.blocks.append(Block(d_model, [mlp], block, rate))
         self.gradient_checkpointing = False
 
-    def forward(self, x: Tensor, shape: tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
         """``(B, L, d_model)`` -> the same shape; ``shape`` is the grid."""
         return self.run(x, shape, ())[0]
 
     def run(
-        self, x: Tensor, shape: tuple[int, int], taps: Sequence[int]
+        self, x: Tensor, shape: tuple[int, ...], taps: Sequence[int]
     ) -> tuple[Tensor, list[Tensor]]:
         """Return the output, and the tokens behind each layer whose number is in ``taps``."""
         tables: dict[int, Tensor] = {}
         taken = []
+        seen = (math.prod(shape[:-1]), shape[-1]) if self.reads_grid else shape
         for layer, order in enumerate(self.orders):
             if id(order) not in tables:
                 tables[id(order)] = order.inside(shape, device=x.device)
             for block in self._blocks_of(layer):
-                run = partial(block, order=tables[id(order)], shape=shape)
+                run = partial(block, order=tables[id(order)], shape=seen)
                 if self.gradient_checkpointing and torch.is_grad_enabled():
                     x = checkpoint(run, x, use_reentrant=False)
                 else:

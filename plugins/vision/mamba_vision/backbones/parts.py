@@ -13,12 +13,12 @@ EPS = 1e-5
 
 
 def to_tokens(grid: Tensor) -> Tensor:
-    """``(B, C, H, W) -> (B, H W, C)``, row-major."""
+    """``(B, C, H, W) -> (B, H W, C)``, row-major; other grids alike."""
     return grid.flatten(2).transpose(1, 2)
 
 
-def to_map(tokens: Tensor, shape: tuple[int, int]) -> Tensor:
-    """``(B, H W, C) -> (B, C, H, W)``."""
+def to_map(tokens: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """``(B, H W, C) -> (B, C, H, W)``; other grids alike."""
     return tokens.transpose(1, 2).unflatten(2, shape)
 
 

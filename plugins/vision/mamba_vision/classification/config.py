@@ -12,6 +12,7 @@ from mamba_core.mixers import Merge, MixerChoice
 from mamba_core.training import TrainConfig
 from mamba_vision.backbones import Architecture
 from mamba_vision.backbones.vim import VimConfig
+from mamba_vision.labelling.config import LabelConfig, LabelPredict
 
 Side = Annotated[int, Field(ge=1)]
 
@@ -20,8 +21,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class ImageConfig:
-    """What every image model is told about its images, and which backbone reads them."""
+class PixelConfig:
+    """What every model of images and clips is told about them, and what replaces its own mixers."""
 
     image_size: tuple[Side, Side] = (224, 224)
     """Height and width the model is made for; other sizes go through it too."""
@@ -31,8 +32,6 @@ class ImageConfig:
     """Per channel, of pixels in 0 to 1; taken off before the model sees them."""
     std: tuple[Annotated[float, Field(gt=0)], ...] = IMAGENET_STD
     """Per channel; what is left is divided by it."""
-    architecture: Architecture = VimConfig()
-    """The backbone; ``kind`` chooses the family, the other fields are that family's own."""
     mixer: MixerChoice | None = None
     """A registered mixer in place of the architecture's own; None keeps it."""
     scan_order: str | None = None
@@ -41,7 +40,7 @@ class ImageConfig:
     """How paths become one, in place of the architecture's own; None keeps it."""
 
     @model_validator(mode="after")
-    def _channels_agree(self) -> ImageConfig:
+    def _channels_agree(self) -> PixelConfig:
         if len(self.mean) != self.in_chans or len(self.std) != self.in_chans:
             raise ValueError(
                 f"mean has {len(self.mean)} and std {len(self.std)} values, in_chans = "
@@ -51,38 +50,25 @@ class ImageConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class ClassifierConfig(ImageConfig):
-    """Everything an image classifier is built from."""
+class ImageConfig(PixelConfig):
+    """What every image model is told about its images, and which backbone reads them."""
 
-    num_classes: Annotated[int, Field(ge=0)] = 1000
-    """Outputs of the head; 0 has no head, and the model gives out the pooled features."""
-    labels: tuple[str, ...] = ()
-    """Names of the classes, in order; empty names them by number."""
-    drop_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Dropout before the head."""
-
-    @model_validator(mode="after")
-    def _labels_fit(self) -> ClassifierConfig:
-        if self.labels and len(self.labels) != self.num_classes:
-            raise ValueError(
-                f"labels has {len(self.labels)} names, num_classes = {self.num_classes}"
-            )
-        return self
+    architecture: Architecture = VimConfig()
+    """The backbone; ``kind`` chooses the family, the other fields are that family's own."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class ClassifierPredict:
+class ClassifierConfig(ImageConfig, LabelConfig):
+    """Everything an image classifier is built from."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ClassifierPredict(LabelPredict):
     """How images are classified."""
 
-    top: Annotated[int, Field(ge=1)] = 5
-    """How many of the most probable classes are given for each image."""
-    batch_size: Annotated[int, Field(ge=1)] = 32
-    """Images at once."""
     crop: Annotated[float, Field(gt=0, le=1)] = 0.875
     """Side of the middle that is kept, as a share of the image, when it is not of the model's
     size."""
-    features: bool = False
-    """Also write the pooled features of all files that can be read, as ``features.npy``."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

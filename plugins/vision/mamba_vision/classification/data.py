@@ -6,8 +6,6 @@ by them, and a mixed image finds its partner by them too.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,23 +16,15 @@ from mamba_vision.classification.config import ClassifierConfig
 from mamba_vision.classification.data_config import Augment, ImageData
 from mamba_vision.classification.sources import Images, open_source
 from mamba_vision.images import Preparation
+from mamba_vision.labelling.split import (
+    Sample,
+    Split,
+    check_classes,
+    hold_out,
+    make_sample,
+    one_hot,
+)
 from mamba_vision.seeding import drawn_from
-
-Sample = dict[str, Tensor]
-_SPLIT_SEED = 0
-"""Of the training images held out for validation, whatever the seed of the training."""
-
-
-class Split(Protocol):
-    """One part of the data."""
-
-    def __len__(self) -> int: ...
-
-    def sample(self, epoch: int, index: int) -> Sample:
-        """Return ``images`` float32 ``(in_chans, H, W)``, ``labels`` int64, ``targets`` float32
-        ``(num_classes,)``.
-        """
-        ...
 
 
 class ImageDataset:
@@ -49,7 +39,7 @@ class ImageDataset:
         self.data, self.model = data, model
         self.parts = open_source(data.source)
         self.classes = self.parts["train"].classes
-        _check_classes(self.classes, model)
+        check_classes(self.classes, model)
         train = self.parts["train"].labels
         if "val" in self.parts:
             self._kept, self._held = np.arange(len(train)), np.arange(len(self.parts["val"].labels))
@@ -71,35 +61,6 @@ class ImageDataset:
         return PlainImages(test, np.arange(len(test.labels)), self.data, self.model)
 
 
-def hold_out(labels: NDArray[np.int64], share: float) -> tuple[NDArray, NDArray]:
-    """Split places into kept and held-out ones, the same share of every class.
-
-    :returns: two sorted int64 arrays; every class keeps at least one.
-    """
-    rng = np.random.default_rng(_SPLIT_SEED)
-    held: list[NDArray] = []
-    for label in np.unique(labels):
-        places = rng.permutation(np.flatnonzero(labels == label))
-        held.append(places[: min(round(share * len(places)), len(places) - 1)])
-    out = np.sort(np.concatenate(held))
-    return np.setdiff1d(np.arange(len(labels)), out), out
-
-
-def _check_classes(classes: tuple[str, ...], model: ClassifierConfig) -> None:
-    if len(classes) != model.num_classes:
-        shown = ", ".join(classes[:5]) + (", ..." if len(classes) > 5 else "")
-        raise ValueError(
-            f"the data has {len(classes)} classes ({shown}), the model num_classes = "
-            f"{model.num_classes}: set model.num_classes={len(classes)}"
-        )
-    for number, (ours, theirs) in enumerate(zip(model.labels, classes, strict=False)):
-        if ours != theirs:
-            raise ValueError(
-                f"class {number} is {theirs!r} in the data and {ours!r} in the model's labels: "
-                "give labels in the data's order, or none"
-            )
-
-
 class PlainImages:
     """Images as they are, for validation and test."""
 
@@ -115,9 +76,9 @@ class PlainImages:
     def sample(self, epoch: int, index: int) -> Sample:
         """See :meth:`Split.sample`."""
         place = int(self.places[index])
-        label = torch.tensor(int(self.images.labels[place]))
         image = self.prepare(self.images.read(place, self.model.in_chans))
-        return _sample(image, label, _one_hot(label, self.model.num_classes))
+        label = int(self.images.labels[place])
+        return make_sample("images", image, label, self.model.num_classes)
 
 
 class VariedImages:
@@ -143,7 +104,7 @@ class VariedImages:
         """See :meth:`Split.sample`."""
         with drawn_from(self.seed, epoch, index):
             image, label = self._varied(int(self.places[index]))
-            target = _one_hot(label, self.model.num_classes)
+            target = one_hot(label, self.model.num_classes)
             if self.mix is not None:
                 partner = int(torch.randint(len(self.places), ()))
                 other, second = self._varied(int(self.places[partner]))
@@ -151,7 +112,7 @@ class VariedImages:
                 image, target = pair[0][0], pair[1][0]
         smoothing = self.augment.label_smoothing
         target = (1 - smoothing) * target + smoothing / self.model.num_classes
-        return _sample(image, label, target)
+        return {"images": image, "labels": label, "targets": target}
 
     def _varied(self, place: int) -> tuple[Tensor, Tensor]:
         pixels = self.images.read(place, self.model.in_chans)
@@ -189,11 +150,3 @@ def _mixing(augment: Augment, classes: int) -> v2.Transform | None:
     if augment.cutmix:
         mixes.append(v2.CutMix(alpha=augment.cutmix, num_classes=classes))
     return v2.RandomChoice(mixes) if len(mixes) > 1 else next(iter(mixes), None)
-
-
-def _one_hot(label: Tensor, classes: int) -> Tensor:
-    return torch.nn.functional.one_hot(label, classes).float()
-
-
-def _sample(image: Tensor, label: Tensor, target: Tensor) -> Sample:
-    return {"images": image, "labels": label, "targets": target}

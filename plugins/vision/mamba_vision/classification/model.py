@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mamba_core.pretrained import SavePretrained
 from mamba_vision.backbones.base import feature_info
 from mamba_vision.backbones.choose import make_backbone
 from mamba_vision.classification.config import ClassifierConfig
+from mamba_vision.labelling.model import Classifier, draw_labels, labelled
 
 
-class ImageClassifier(nn.Module, SavePretrained):
+class ImageClassifier(Classifier):
     """Logits per class.
 
     The methods that timm's models have bear timm's names and take its arguments, except that
@@ -24,13 +24,10 @@ class ImageClassifier(nn.Module, SavePretrained):
     :raises ConfigError: for a mixer or order that the architecture cannot take.
     """
 
+    config: ClassifierConfig
+
     def __init__(self, config: ClassifierConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.backbone = make_backbone(config)
-        self.num_features = self.head_hidden_size = self.backbone.num_features
-        self.head_drop = nn.Dropout(config.drop_rate)
-        self.reset_classifier(config.num_classes)
+        super().__init__(config, make_backbone(config))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Classify images.
@@ -41,31 +38,6 @@ class ImageClassifier(nn.Module, SavePretrained):
         :raises ValueError: for another number of channels, or images smaller than a patch.
         """
         return {"logits": self.forward_head(self.forward_features(images))}
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        """Return the features before pooling: tokens ``(B, L, D)`` or a map ``(B, D, h, w)``."""
-        return self.backbone.forward_features(images)
-
-    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        """Return logits of features; with ``pre_logits`` the pooled ``(B, num_features)``."""
-        pooled = self.backbone.pool(features)
-        return pooled if pre_logits else self.head(self.head_drop(pooled))
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replace the head by a new one, or by none (0)."""
-        self.num_classes = num_classes
-        self.head: nn.Module = nn.Identity()
-        if num_classes:
-            # where the rest is: a head for another data set is given to a model already moved
-            like = next(self.backbone.parameters())
-            head = nn.Linear(self.num_features, num_classes, device=like.device, dtype=like.dtype)
-            nn.init.trunc_normal_(head.weight, std=0.02)
-            nn.init.zeros_(head.bias)
-            self.head = head
-
-    def get_classifier(self) -> nn.Module:
-        """Return the head."""
-        return self.head
 
     @property
     def feature_info(self) -> list[dict[str, Any]]:
@@ -96,21 +68,6 @@ class ImageClassifier(nn.Module, SavePretrained):
         """Prepare for another image size ``(H, W)``: learned positions are resampled for good."""
         self.backbone.set_input_size(image_size)
 
-    def set_gradient_checkpointing(self, on: bool = True) -> None:
-        """Recompute each layer in the backward pass instead of keeping its activations."""
-        self.backbone.set_gradient_checkpointing(on)
-
-    set_grad_checkpointing = set_gradient_checkpointing
-
-    def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that must not decay, besides vectors."""
-        protected = (name for name, p in self.named_parameters() if _protected(name, p))
-        return set(protected)
-
-
-def _protected(name: str, parameter: nn.Parameter) -> bool:
-    return getattr(parameter, "_no_weight_decay", False) or "position" in name or "token" in name
-
 
 def example(
     config: ClassifierConfig,
@@ -125,9 +82,8 @@ def example(
         ``(batch,)``, ``targets`` float32 ``(batch, num_classes)``.
     """
     classes = max(config.num_classes, 1)
-    labels = torch.randint(classes, (batch_size,), generator=generator)
+    labels = draw_labels(batch_size, classes, generator)
     noise = torch.randn(batch_size, config.in_chans, *config.image_size, generator=generator)
-    images = noise * 0.5 + (2 * labels / classes - 1)[:, None, None, None]
-    targets = torch.nn.functional.one_hot(labels, classes).float()
-    batch = {"images": images, "labels": labels, "targets": targets}
+    batch = labelled(noise, labels, classes)
+    batch = {"images": batch.pop("inputs"), **batch}
     return {name: value.to(device) for name, value in batch.items()}

@@ -71,6 +71,10 @@ def _localvmamba(depths: tuple[int, ...], drop_path: float) -> dict[str, Any]:
     return {**_vanilla(depths, 96, drop_path), "mixing": _LOCAL}
 
 
+def _efficient(depths: tuple[int, ...], width: int, expand: float) -> dict[str, Any]:
+    return {"kind": "efficientvmamba", "depths": depths, "width": width, "expand": expand}
+
+
 _ARCHITECTURES: dict[str, dict[str, Any]] = {
     "vim_tiny": _VIM,
     "vim_tiny_stride8": {**_VIM, "stride": 8},
@@ -92,6 +96,9 @@ _ARCHITECTURES: dict[str, dict[str, Any]] = {
     "localvim_small": _localvim(384),
     "localvmamba_tiny": _localvmamba((2, 2, 9, 2), 0.2),
     "localvmamba_small": _localvmamba((2, 2, 27, 2), 0.3),
+    "efficientvmamba_tiny": _efficient((2, 2, 4, 2), 48, 5.5),
+    "efficientvmamba_small": _efficient((2, 2, 9, 2), 64, 4.0),
+    "efficientvmamba_base": _efficient((2, 2, 9, 2), 96, 6.0),
     "vssd_tiny": {
         "kind": "vmamba",
         "depths": (2, 4, 8, 4),

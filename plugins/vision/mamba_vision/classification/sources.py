@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import tarfile
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,8 @@ from torch import Tensor
 
 from mamba_vision.classification.data_config import Folder, Packed, Source, Tar, Torchvision
 from mamba_vision.images import SUFFIXES, from_pil, read_image
+from mamba_vision.labelling.arrays import read_packed
+from mamba_vision.labelling.split import warn_of_broken
 
 _BROKEN = (UnidentifiedImageError, OSError, SyntaxError)
 _NAMED = 5
@@ -90,17 +91,7 @@ def open_source(source: Source) -> Parts:
 
 
 def _packed(source: Packed) -> Parts:
-    _need(source.path)
-    with np.load(source.path, allow_pickle=False) as file:
-        missing = {"x_train", "y_train", "x_test", "y_test"} - set(file.files)
-        if missing:
-            raise ValueError(f"{source.path} lacks {sorted(missing)}: it holds {file.files}")
-        parts = {}
-        for part in ("train", "val", "test"):
-            if f"x_{part}" in file.files:
-                images, labels = file[f"x_{part}"], file[f"y_{part}"].astype(np.int64)
-                parts[part] = (images, labels)
-    names = tuple(str(k) for k in range(int(max(y.max() for _, y in parts.values())) + 1))
+    parts, names = read_packed(source.path)
     return {part: Arrays(images, labels, names) for part, (images, labels) in parts.items()}
 
 
@@ -158,13 +149,7 @@ def _parts(
             parts[part] = Files(kept, [name(file) for file, _ in kept], classes)
             parts[part].skipped = tuple(bad)
         broken += bad
-    if broken:
-        more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
-        warnings.warn(
-            f"{len(broken)} files cannot be read as images and are left out: "
-            f"{', '.join(broken[:_NAMED])}{more}",
-            stacklevel=4,
-        )
+    warn_of_broken(broken, "images", stacklevel=4)
     # ImageNet's folders have val and no test: what there is serves for both
     if "test" not in parts and "val" in parts:
         parts["test"] = parts["val"]

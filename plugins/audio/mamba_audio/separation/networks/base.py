@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from mamba_core.blocks import Backbone, BackboneConfig
@@ -12,6 +13,20 @@ from mamba_core.mixers import MixerState, MultiScanConfig
 
 if TYPE_CHECKING:
     from mamba_audio.separation.config import SeparatorConfig
+
+
+FLOOR = 0.1
+"""Small beside tokens, whose deviation is about 1."""
+
+
+def floor(size: int) -> Tensor:
+    """Return :data:`FLOOR` with alternating signs, ``(size,)``: what silence has instead of zeros.
+
+    A token that is zero stays so through all layers of mixers, and each of their norms multiplies
+    its gradient by 1 / sqrt(eps): past the largest float after a few layers.
+    """
+    signs = 1 - 2 * (torch.arange(size) % 2)
+    return FLOOR * signs
 
 
 class Network(nn.Module, ABC):

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mamba_audio.separation.networks.base import Masker, make_backbone
+from mamba_audio.separation.networks.base import Masker, floor, make_backbone
 from mamba_audio.separation.networks.chunk_layer import ChunkLayer
 from mamba_audio.separation.networks.norms import EPS
 from mamba_core.config import STRICT
@@ -38,10 +38,6 @@ class DualPath:
     """Layers, each with one mixer inside and one across chunks."""
     chunk: Annotated[int, Field(ge=2, multiple_of=2)] = 250
     """Frames of a chunk; half of them belong to the next one too."""
-
-
-FLOOR = 0.1
-"""Size of what is added to every token; small beside tokens, whose deviation is about 1."""
 
 
 class ChunkedMasker(Masker):
@@ -70,12 +66,8 @@ class ChunkedMasker(Masker):
         self.split = nn.Linear(d, config.sources * d)
         self.value, self.gate = nn.Conv1d(d, d, 1), nn.Conv1d(d, d, 1)
         self.mask = nn.Conv1d(d, n, 1, bias=False)
-        # Added to every token. One that is zero, of the padding or of digital silence, would stay
-        # so through all layers, and each of their norms would multiply its gradient by
-        # 1 / sqrt(eps): past the largest float after four layers.
-        floor = torch.full((d,), FLOOR)
-        floor[1::2] = -FLOOR
-        self.register_buffer("floor", floor, persistent=False)
+        # added to every token, because those of the padding are zero whatever was learned
+        self.register_buffer("floor", floor(d), persistent=False)
 
     def masks(self, frames: Tensor) -> Tensor:
         """See :meth:`Masker.masks`."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mamba_audio.separation.networks.base import Masker, make_backbone
+from mamba_audio.separation.networks.base import Masker, floor, make_backbone
 from mamba_audio.separation.networks.norms import EPS
 from mamba_core.config import STRICT
 from mamba_core.mixers import MixerState
@@ -42,6 +43,8 @@ class SinglePathMasker(Masker):
         self.sources = config.sources
         # a causal model gets soft recordings as they are: 1e-5 would not let them through
         self.norm = nn.LayerNorm(n, eps=EPS if config.causal else 1e-5)
+        with torch.no_grad():  # what the tokens of silence are made of
+            self.norm.bias.copy_(floor(n))
         self.bottleneck = nn.Linear(n, d, bias=False)
         self.backbone = make_backbone(config, d, network.depth)
         self.mask = nn.Linear(d, config.sources * n, bias=False)

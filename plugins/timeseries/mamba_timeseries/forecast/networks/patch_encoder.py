@@ -13,7 +13,12 @@ from mamba_timeseries.forecast.networks.base import ForecastNetwork, cut, patche
 
 class PatchEncoderNetwork(ForecastNetwork):
     """Linear embedding and learned place of each patch, backbone, one linear head per channel's
-    patches together."""
+    patches together.
+
+    With ``tokens="correlation"`` the buffer ``mixed`` says whether a sequence is made of channels.
+    """
+
+    mixed: Tensor
 
     def __init__(
         self, config: PatchEncoder, mixer: MixerChoice, input_size: int, values: int
@@ -36,14 +41,18 @@ class PatchEncoderNetwork(ForecastNetwork):
             )
         )
         self.head = nn.Linear(count * config.d_model, values)
+        if config.tokens == "correlation":
+            self.register_buffer("mixed", torch.zeros((), dtype=torch.bool))
 
     def forward(self, z: Tensor, observed: Tensor) -> Tensor:
         """See :meth:`ForecastNetwork.forward`."""
         x = self.embedding(cut(z, self.config.patch, self.config.stride)) + self.place
-        x = self.dropout(x)
-        if self.config.tokens == "time":  # (B, C, N, D): a sequence per channel
-            x = self.backbone(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-        else:  # a sequence of channels per patch
-            x = x.transpose(1, 2)
-            x = self.backbone(x.flatten(0, 1)).unflatten(0, x.shape[:2]).transpose(1, 2)
-        return self.head(x.flatten(2))
+        x = self.dropout(x)  # (B, C, N, D)
+        mixes = self._mixes()  # a sequence of channels per patch, else one of patches per channel
+        rows = x.transpose(1, 2) if mixes else x
+        rows = self.backbone(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
+        return self.head((rows.transpose(1, 2) if mixes else rows).flatten(2))
+
+    def _mixes(self) -> bool:
+        tokens = self.config.tokens
+        return bool(self.mixed) if tokens == "correlation" else tokens == "channels"

@@ -1,0 +1,60 @@
+"""What was measured, a line of JSON per run: a program that is started again goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import Progress
+
+Row = dict[str, Any]
+_Item = TypeVar("_Item")
+
+
+class Record:
+    """Rows in a file, each found by what was run.
+
+    :param path: a file of JSON lines, made when the first row is written; None keeps nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.rows: list[Row] = rows_in(path) if path is not None and path.is_file() else []
+
+    def once(self, run: Row, measure: Callable[[], Row]) -> Row:
+        """Return the row of a run: the one of the file, or a new one, which is written down.
+
+        :param run: all that says which run it is; values that JSON keeps as they are.
+        :param measure: does it, and returns what came out.
+        """
+        for row in self.rows:
+            if all(name in row and row[name] == value for name, value in run.items()):
+                return row
+        row = {**run, **measure()}
+        self.rows.append(row)
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        return row
+
+
+def rows_in(path: Path) -> list[Row]:
+    """Read the rows of a file; a last line that was cut off in writing is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
+
+
+def track(plan: Sequence[_Item], name: str) -> Iterator[_Item]:
+    """Yield the runs of a plan, with a bar on a terminal's error stream."""
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        yield from bar.track(plan, description=name)

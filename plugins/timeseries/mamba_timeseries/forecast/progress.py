@@ -1,0 +1,36 @@
+"""A bar on a terminal while something runs that takes its time, or what the caller gave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import Progress as Bar
+
+Progress = Callable[[str, int, int], None]
+"""``(what, done, in all)``."""
+
+
+@contextmanager
+def shown(progress: Progress | None, what: str) -> Iterator[Progress]:
+    """Return the caller's function, or one that draws a bar where there is a terminal.
+
+    :param progress: what the caller gave; None for the bar.
+    :param what: is being done, until the first call says more.
+    """
+    if progress is not None:
+        yield progress
+        return
+    console = Console(stderr=True)
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what)
+
+        def tell(name: str, done: int, total: int) -> None:
+            bar.update(task, description=name, completed=done, total=total)
+
+        yield tell
+
+
+def silent(name: str, done: int, total: int) -> None:
+    """Say nothing: for work inside of what has a bar already."""

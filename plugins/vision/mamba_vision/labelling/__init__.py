@@ -1,0 +1,1 @@
+"""What the tasks that name a class share: images, clips and clouds of points."""

@@ -1,0 +1,1 @@
+"""``points-cls``: what a cloud of points is."""

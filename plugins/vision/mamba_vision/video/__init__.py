@@ -1,0 +1,1 @@
+"""``video-cls``: what a clip shows."""
