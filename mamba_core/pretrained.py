@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -315,6 +316,13 @@ def load_weights(
             if keep_dtype:
                 _take_dtypes(model, path)
             missing, unexpected = load_model(model, path, strict=False)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path} is damaged, or holds more than tensors and plain values, which is not read "
+            f"because it could run code ({str(error).splitlines()[0]}). If you trust its "
+            "publisher, save its tensors alone, once: load it by torch.load(weights_only=False), "
+            "and give torch.save the part that holds them"
+        ) from error
     except safetensors.SafetensorError as error:
         raise WeightsError(
             f"{path} is damaged or no safetensors file ({error}): fetch or save it again"

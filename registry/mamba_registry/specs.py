@@ -70,8 +70,9 @@ class WeightsSpec:
     """``"package:path"`` of a file inside an installed package, or"""
     url: str | None = None
     """an address to download once into the cache."""
-    sha256: str
-    """Of the file, in hex."""
+    sha256: str | None
+    """Of the file, in hex. None for an address whose publisher gives no hash: that of the first
+    download is then printed, and held from there on."""
     size: int | None = None
     """Bytes, for the progress bar."""
     licence: str
@@ -93,7 +94,10 @@ class WeightsSpec:
             )
         if self.converter is not None:
             check_ref(self.converter, f"weights '{self.name}': converter")
-        if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
+        if self.sha256 is None:
+            if self.url is None:
+                raise TaskSpecError(f"weights '{self.name}': a resource needs its sha256")
+        elif len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
             raise TaskSpecError(
                 f"weights '{self.name}': sha256 = {self.sha256!r} is not 64 hex digits"
             )

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import http.client
 import os
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -43,6 +44,9 @@ def offline() -> bool:
 def resolve_weights(spec: WeightsSpec, progress: Progress | None = None) -> Path:
     """Return the path of a file with exactly the recorded content.
 
+    Where the record has no hash, that of the first download is printed, kept beside the file, and
+    held from then on.
+
     :raises WeightsError: when it cannot be had, or its hash is another.
     """
     if spec.resource is not None:
@@ -50,7 +54,7 @@ def resolve_weights(spec: WeightsSpec, progress: Progress | None = None) -> Path
     assert spec.url is not None
     path = cached_path(spec)
     damaged = path.exists()
-    if damaged and sha256(path) == spec.sha256:
+    if damaged and (_expected(spec, path) or _remember(spec, path)) == sha256(path):
         return path
     if offline():
         what = "are damaged in the cache" if damaged else "are not in the cache"
@@ -66,7 +70,34 @@ def cached_path(spec: WeightsSpec) -> Path:
     """Where the download of weights is kept, whether it is there or not."""
     assert spec.url is not None
     name = PurePosixPath(urllib.parse.urlsplit(spec.url).path).name or "weights"
-    return cache_folder() / "weights" / spec.sha256[:16] / name
+    of_address = hashlib.sha256(spec.url.encode()).hexdigest()
+    folder = spec.sha256[:16] if spec.sha256 else f"unknown-{of_address[:8]}"
+    return cache_folder() / "weights" / folder / name
+
+
+def _expected(spec: WeightsSpec, path: Path) -> str | None:
+    """The hash of the record, else the one remembered at the first download."""
+    if spec.sha256 is not None:
+        return spec.sha256
+    beside = _beside(path)
+    return beside.read_text(encoding="ascii").strip() if beside.is_file() else None
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def _remember(spec: WeightsSpec, path: Path) -> str:
+    """Keep and print the hash of a file whose publisher gives none."""
+    found = sha256(path)
+    _beside(path).write_text(found + "\n", encoding="ascii")
+    print(
+        f"weights '{spec.name}': nobody published the hash of {spec.url}; this file has sha256 "
+        f"{found}, and every later one must have it",
+        file=sys.stderr,
+        flush=True,
+    )
+    return found
 
 
 def sha256(path: Path) -> str:
@@ -86,16 +117,16 @@ def _resource(spec: WeightsSpec, resource: str) -> Path:
         raise WeightsError(f"weights '{spec.name}': {error}; reinstall {package}") from error
     if not path.is_file():
         raise WeightsError(f"weights '{spec.name}': {package} holds no file {inner}; reinstall it")
-    _check(spec, path, "reinstall the package")
+    _check(spec, path, spec.sha256, "reinstall the package")
     return path
 
 
-def _check(spec: WeightsSpec, path: Path, way_out: str) -> None:
+def _check(spec: WeightsSpec, path: Path, expected: str | None, way_out: str) -> None:
     found = sha256(path)
-    if found != spec.sha256:
+    if expected is not None and found != expected:
         raise WeightsError(
             f"weights '{spec.name}': {path} has sha256 {found[:16]}..., expected "
-            f"{spec.sha256[:16]}...: the file is damaged or another; {way_out}"
+            f"{expected[:16]}...: the file is damaged or another; {way_out}"
         )
 
 
@@ -105,15 +136,18 @@ def _fetch(spec: WeightsSpec, path: Path, progress: Progress | None) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path.with_name(path.name + ".lock")):
-            if path.exists() and sha256(path) == spec.sha256:
+            expected = _expected(spec, path)
+            if path.exists() and sha256(path) == expected:
                 return  # another process was quicker
             _download(spec, part, progress)
             try:
-                _check(spec, part, "try again")
+                _check(spec, part, expected, "try again")
             except WeightsError:
                 part.unlink()
                 raise
             part.replace(path)
+            if expected is None:
+                _remember(spec, path)
     except OSError as error:
         raise WeightsError(
             f"weights '{spec.name}': {path.parent} cannot be written ({error}); "
@@ -154,6 +188,8 @@ def _download(spec: WeightsSpec, part: Path, progress: Progress | None) -> None:
             have = 0  # the server began again
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else spec.size
+        if total is None and spec.sha256 is None:
+            raise _unreachable(spec, "neither its length nor its hash is known")
         with part.open("ab" if have else "wb") as file:
             while block := _read(spec, response):
                 file.write(block)

@@ -104,6 +104,7 @@ def test_weights_of_a_preset_that_is_none(spec):
         ({"resource": None, "url": "acme.org/w"}, "must begin with one of https://"),
         ({"sha256": "A" * 64}, "not 64 hex digits"),
         ({"sha256": "0" * 63}, "not 64 hex digits"),
+        ({"sha256": None}, "a resource needs its sha256"),
         ({"converter": "acme"}, "converter = 'acme': expected"),
     ],
 )

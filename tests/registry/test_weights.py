@@ -107,6 +107,41 @@ def test_fetched_once_then_kept(spec, server):
     assert files() == ["w.safetensors"]
 
 
+@pytest.fixture
+def unknown(spec):
+    """An address whose publisher gives no hash."""
+    return dataclasses.replace(spec, sha256=None, size=None)
+
+
+def test_an_unknown_hash_is_printed_once_and_held(unknown, server, capsys):
+    path = resolve_weights(unknown)
+    assert path.read_bytes() == CONTENT
+    assert SHA in capsys.readouterr().err
+    server.mode = "missing"
+    assert resolve_weights(unknown) == path
+    assert capsys.readouterr().err == ""
+    assert files() == ["w.safetensors", "w.safetensors.sha256"]
+    path.write_bytes(b"damaged")
+    server.mode = "other"
+    fails(unknown, "has sha256", f"expected {SHA[:16]}")
+    server.mode = "normal"
+    assert resolve_weights(unknown).read_bytes() == CONTENT
+
+
+def test_a_file_put_there_by_hand_is_held_too(unknown, server, capsys):
+    path = cached_path(unknown)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"by hand")
+    assert resolve_weights(unknown) == path
+    assert hashlib.sha256(b"by hand").hexdigest() in capsys.readouterr().err
+    assert server.asked == []
+
+
+def test_without_hash_and_length_nothing_is_taken(unknown, server):
+    server.mode = "no-length"
+    fails(unknown, "neither its length nor its hash is known")
+
+
 def test_an_interrupted_download_goes_on(spec, server):
     part(spec).write_bytes(CONTENT[:1000])
     seen = []

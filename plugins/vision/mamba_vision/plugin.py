@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from mamba_registry import TaskSpec, hookimpl
 from mamba_registry.specs import MixerSpec
+from mamba_vision.classification.official import OFFICIAL
 
 __mamba_api__ = (1, 0)
 _BACKBONES = (
@@ -93,6 +94,7 @@ def mamba_tasks() -> Iterable[TaskSpec]:
             preset_fields="mamba_vision.classification.presets:PRESETS",
             default_preset="vim_tiny",
             scan_orders=("bidirectional", "cross", "hilbert", "serpentine4"),
+            weights=OFFICIAL,
             requires=("torchvision", "PIL"),
             requires_data=("torchvision", "PIL"),
             card="mamba_vision:cards/vision-cls.md",

@@ -113,3 +113,51 @@ def test_another_number_of_classes_is_refused(shared):
 def test_a_file_without_averaged_weights_says_what_it_has():
     with pytest.raises(WeightsError, match="no 'model_ema': it holds model"):
         mamba_vision.convert_checkpoint({"model": {}}, "vim_tiny", ema=True)
+
+
+def test_records_of_official_weights():
+    """Six addresses, each with a converter; no hash is known, and none is made up."""
+    weights = registry.spec("vision-cls").weights
+    official = [w for w in weights if w.name.endswith("-imagenet")]
+    assert len(official) == 6
+    for record in official:
+        assert record.sha256 is None
+        assert record.url.startswith("https://")
+        assert callable(registry.resolve(record.converter))
+
+
+def test_offline_the_address_and_the_way_out_are_said(monkeypatch, tmp_path):
+    monkeypatch.setenv("MAMBA_OFFLINE", "1")
+    monkeypatch.setenv("MAMBA_CACHE", str(tmp_path))
+    with pytest.raises(WeightsError, match=r"unset MAMBA_OFFLINE, or put the file of https://git"):
+        registry.build("vision-cls", weights="vmamba_tiny-imagenet")
+
+
+@pytest.mark.parametrize(("name", "family", "variant"), [("vim_tiny", "vim", "vim_tiny")])
+def test_one_line_builds_what_the_file_holds(shared, monkeypatch, tmp_path, name, family, variant):
+    """A file with the official keys, put into the cache by hand: converted and loaded."""
+    from mamba_registry.weights import cached_path
+
+    monkeypatch.setenv("MAMBA_OFFLINE", "1")
+    monkeypatch.setenv("MAMBA_CACHE", str(tmp_path))
+    state = {k: torch.randn(t.shape) for k, t in official(shared, family, variant).items()}
+    averaged = {k: t + 1 for k, t in state.items()}
+    (record,) = (w for w in registry.spec("vision-cls").weights if w.name == f"{name}-imagenet")
+    path = cached_path(record)
+    path.parent.mkdir(parents=True)
+    torch.save({"model": state, "model_ema": averaged, "epoch": 3}, path)
+    model = registry.build("vision-cls", weights=record.name)
+    assert torch.equal(model.head.weight, averaged["head.weight"])
+    assert not model.training
+    assert model.task.preset == name
+
+
+def test_a_file_that_could_run_code_is_not_read(monkeypatch, tmp_path):
+    """Checkpoints of trainings often hold their arguments too."""
+    import argparse
+
+    from mamba_core.pretrained import load_weights
+
+    torch.save({"model": {}, "args": argparse.Namespace(lr=1)}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match="could run code"):
+        load_weights(torch.nn.Linear(1, 1), tmp_path / "a.pth", convert=lambda state: state)

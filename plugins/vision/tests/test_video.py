@@ -21,6 +21,8 @@ from mamba_vision.video.data import VideoDataset
 from mamba_vision.video.data_config import VideoData
 from mamba_vision.video.predict import ClipLabeller
 from mamba_vision.video.presets import PRESETS
+from mamba_vision.video.reproduce import MOVES
+from mamba_vision.video.reproduce import moving as digits_that_move
 
 PUBLISHED = {"videomamba_tiny": 7e6, "videomamba_small": 26e6}
 """As the authors state; ours are within 5 %, with the 400 classes of Kinetics."""
@@ -367,6 +369,21 @@ def test_short_clips_are_refused_where_asked(model):
 
 def test_suffixes_of_videos_are_no_images():
     assert not set(clips_module.SUFFIXES) & set(clips_module.IMAGE_SUFFIXES)
+
+
+def test_no_single_frame_tells_where_a_digit_goes():
+    """The clips of the card's table: whole digits, moved by two pixels, wherever they start."""
+    digits = np.full((3, 28, 28), 200, dtype=np.uint8)
+    clips, labels = digits_that_move(digits, 50, seed=0)
+    assert clips.shape == (200, 8, 32, 32)
+    assert np.bincount(labels).tolist() == [50] * 4
+    assert (clips.sum((2, 3)) == 200 * 14 * 14).all()
+    for label, (axis, step) in enumerate(MOVES.values()):
+        clip = clips[label * 50]
+        assert np.array_equal(np.roll(clip[2], step, axis=axis), clip[3])
+    places = clips[:, 4].reshape(200, -1).argmax(1)
+    means = [places[labels == label].mean() for label in range(4)]
+    assert np.ptp(means) < 4 * places.std() / np.sqrt(50)
 
 
 @pytest.mark.slow

@@ -217,3 +217,18 @@ _CONVERTERS: dict[type, Callable[[State, ClassifierConfig], State]] = {
     VimConfig: _vim,
     VMambaConfig: _vmamba,
 }
+
+
+def _official(preset: str) -> Callable[[State], State]:
+    """The converter of a weights record: averaged tensors where the file has them."""
+
+    def convert(state: State) -> State:
+        return convert_checkpoint(state, preset, ema="model_ema" in state)
+
+    return convert
+
+
+vim_tiny, vim_small, vim_base = (_official(f"vim_{size}") for size in ("tiny", "small", "base"))
+vmamba_tiny, vmamba_small, vmamba_base = (
+    _official(f"vmamba_{size}") for size in ("tiny", "small", "base")
+)

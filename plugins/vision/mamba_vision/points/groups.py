@@ -42,7 +42,8 @@ def neighbours(points: Tensor, centres: Tensor, count: int) -> Tensor:
     :param centres: ``(B, G, 3)``.
     :returns: int64 ``(B, G, min(count, N))``.
     """
-    distance = (points[:, None] - centres[:, :, None]).square().sum(-1)
+    # by differences: by products, near points would be told apart by rounding alone
+    distance = torch.cdist(centres, points, compute_mode="donot_use_mm_for_euclid_dist")
     return distance.topk(min(count, points.shape[1]), dim=-1, largest=False).indices
 
 
