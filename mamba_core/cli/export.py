@@ -40,9 +40,7 @@ def run(
     """Write a model as a graph that runs without this library, and compare the two."""
     import mamba_core
 
-    result = mamba_core.export(
-        target, out, weights=weights, preset=preset, overwrite=overwrite
-    )
+    result = mamba_core.export(target, out, weights=weights, preset=preset, overwrite=overwrite)
     if json:
         print_json(result)
     else:

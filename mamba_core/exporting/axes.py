@@ -37,9 +37,7 @@ def open_axes(program: Any, name: str) -> list[int]:
     return [k for k, size in enumerate(_sizes(program, name)) if isinstance(size, torch.SymInt)]
 
 
-def describe_axes(
-    program: Any, names: Mapping[str, Sequence[str]]
-) -> dict[str, list[int | str]]:
+def describe_axes(program: Any, names: Mapping[str, Sequence[str]]) -> dict[str, list[int | str]]:
     """Return the sizes of every input: a number, or the axis' name where any size goes."""
     described: dict[str, list[int | str]] = {}
     for name, axes in names.items():

@@ -9,9 +9,11 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import logging
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,11 @@ def export_model(model: nn.Module, spec: TaskSpec, path: Path) -> ExportResult:
 
     :param model: built by the registry, on the CPU.
     """
+    if "cu_seqlens" in spec.inputs:
+        raise ExportError(
+            f"{spec.full_id} reads sequences packed into one row (cu_seqlens), and cuts them apart "
+            "in Python: no graph can hold that. Serve it from Python"
+        )
     model = model.eval().float()
     inputs, left_out = _example(model, spec)
     with torch.no_grad():
@@ -112,7 +119,7 @@ def export_model(model: nn.Module, spec: TaskSpec, path: Path) -> ExportResult:
             if not error <= TOLERANCE:
                 raise ExportError(
                     f"the {path.suffix} graph of {spec.full_id} differs from the model by "
-                    f"{error:.2g} (allowed: {TOLERANCE:g}), so nothing was written: please report it"
+                    f"{error:.2g} (allowed: {TOLERANCE:g}): nothing was written. Please report it"
                 )
     return ExportResult(
         path=path,
@@ -147,9 +154,7 @@ def _example(model: Any, spec: TaskSpec) -> tuple[dict[str, Tensor], tuple[str, 
         model.task.config, batch_size=_BATCH, generator=generator, device="cpu"
     )
     parameters = inspect.signature(type(model).forward).parameters
-    optional = tuple(
-        n for n in spec.inputs if parameters[n].default is not inspect.Parameter.empty
-    )
+    optional = tuple(n for n in spec.inputs if parameters[n].default is not inspect.Parameter.empty)
     needed = {name: drawn[name] for name in spec.inputs if name not in optional}
     return needed, optional
 
@@ -192,8 +197,7 @@ def _draw(
     shapes = {
         name: {k: auto for k, axis in enumerate(names[name]) if axis in hoped} for name in inputs
     }
-    with plain_ops(), torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with plain_ops(), torch.no_grad(), _quiet():
         program = torch.export.export(model, (), inputs, dynamic_shapes=shapes)
     ours = [str(n.target) for n in program.graph.nodes if "mamba_kernels" in str(n.target)]
     if ours:
@@ -210,12 +214,11 @@ def _write(
     """Write the graph and return what runs the file; None where that cannot be done here."""
     if suffix == ".pt2":
         facts = {"mamba_core.json": json.dumps({"inputs": inputs, "outputs": outputs})}
-        with path.open("wb") as file:
+        with path.open("wb") as file, _quiet():
             torch.export.save(program, file, extra_files=facts)
         with path.open("rb") as file:
             return torch.export.load(file).module()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quiet():
         written = torch.onnx.export(
             program, input_names=inputs, output_names=outputs, dynamo=True, verbose=False
         )
@@ -242,15 +245,32 @@ def _difference(model: nn.Module, run: Run, inputs: dict[str, Tensor]) -> float:
     for name, want in wanted.items():
         have = found[name]
         if have.shape != want.shape:
-            raise ExportError(f"{name} has shape {tuple(have.shape)} instead of {tuple(want.shape)}")
+            raise ExportError(
+                f"{name} has shape {tuple(have.shape)} instead of {tuple(want.shape)}"
+            )
         scale = max(float(want.abs().max()), 1.0)
         errors.append(float((have.double() - want.double()).abs().max()) / scale)
     return max(errors)
 
 
 def _first_line(error: BaseException) -> str:
+    """An error in a line, with the place that PyTorch found for it."""
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    place = [line for line in lines if line.startswith("File ")][-1:]
+    return " ".join([f"{type(error).__name__}:", *lines[:1], *(f"({line})" for line in place)])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without PyTorch's remarks on how it draws and stores graphs."""
+    level, log = logging.getLogger("torch").level, logging.getLogger("torch")
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
 
 
 def _require(*names: str) -> None:

@@ -25,9 +25,7 @@ def call(capsys, *words):
 
 def test_the_file_computes_what_the_model_does(capsys, toy, tmp_path):
     path = tmp_path / "toy.pt2"
-    code, shown = call(
-        capsys, "export", toy, "--preset", "tiny", "--out", str(path), "--json"
-    )
+    code, shown = call(capsys, "export", toy, "--preset", "tiny", "--out", str(path), "--json")
     assert not code, shown.err
     told = json.loads(shown.out)
     assert told["inputs"] == {"x": ["batch", 3]}
@@ -117,5 +115,5 @@ def test_a_graph_that_cannot_be_drawn_names_the_reason(toy, tmp_path):
         return {"y": x[:, 1:]}
 
     model.forward = forward
-    with pytest.raises(exporting.ExportError, match="cannot be drawn: .*data-dependent"):
+    with pytest.raises(exporting.ExportError, match=r"cannot be drawn: .*data-dependent"):
         exporting.export_model(model, registry.spec(toy), tmp_path / "m.pt2")
