@@ -172,10 +172,13 @@ def test_any_order_and_mixer(fields):
 
 
 def test_what_cannot_go_together_is_said():
+    first = {"kind": "videomamba", "class_token": "first"}
     with pytest.raises(ConfigError, match=r"\(t, h, w\)"):
         build(scan_order="cross")
     with pytest.raises(ConfigError, match="sees no other token"):
-        build(scan_order="temporal-first")
+        build(scan_order="temporal-first", architecture=first)
+    attention = {"name": "attention", "num_heads": 2, "causal": False}
+    build(scan_order="temporal-first", architecture=first, mixer=attention)
     with pytest.raises(ConfigError, match="no place for a class token"):
         build(mixer={"name": "vssd", "headdim": 8})
 
