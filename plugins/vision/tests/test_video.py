@@ -151,6 +151,7 @@ def test_layers_take_turns_at_the_axes():
         {"scan_order": "hilbert3d+hilbert3d:reverse"},
         {"scan_order": "snake3d|temporal-first:reverse", "class_token": "last"},
         {"scan_order": "axis-alternation", "merge": "none"},
+        {"scan_order": "raster:fold(0)|raster:fold(1, 2)", "class_token": "none"},
         {"mixer": "attention"},
         {"mixer": {"name": "vssd", "headdim": 8}, "class_token": "none"},
         {"mixer": "mamba2d", "class_token": "none"},
