@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from mamba_recsys import Recommender
 from mamba_recsys.state.store import Event, StoreError, UserId
@@ -48,7 +50,9 @@ class RedisStore:
 
     def __init__(self, port: int) -> None:
         self.name = f"redis on port {port}"
-        self._db = redis.Redis(port=port, socket_timeout=5)
+        # who sends events decides whether to try again
+        once = Retry(NoBackoff(), 0)
+        self._db = redis.Redis(port=port, socket_timeout=5, retry=once)
         self._version: bytes | None = None
         with self._errors():
             kept: Any = self._db.config_get("append*")

@@ -26,6 +26,16 @@ class Table:
 
 
 _FORECAST = "mamba_timeseries.forecast.reproduce"
+_GRAPH = "mamba_graph.benchmarks."
+_GRAPHS = "pyg/NAME/raw and folds/NAME.txt, see the card"
+_FOLDS = ("gin", "gps", "graph_mamba_small", "--root", "{data}", "--record", "{out}/folds.jsonl")
+_ORDERS = ("--orders", "degree", "rcm", "bfs", "hops", "node-shuffle", "--seeds", "0", "1", "2")
+_NODES = ("gcn_tuned", "polynormer", "graph_mamba_small", "--root", "{data}/pyg")
+_NODES += ("--record", "{out}/nodes.jsonl")
+_FAR = ("graph_mamba_small", "gps", "gred", "gcn", "--record", "{out}/distance.jsonl")
+_LINKS = ("--root", "{data}/pyg", "--epochs", "40", "--record", "{out}/links.jsonl")
+_MOLECULES = ("--root", "{data}/pyg", "--seeds", "1", "--epochs", "25")
+_MOLECULES += ("--batch", "64", "--lr", "2e-3")
 TABLES: dict[str, tuple[Table, ...]] = {
     "ts-forecast": (
         Table(_FORECAST, ("ETTh1", "--root", "{data}", "--out", "{out}"), "2 h", "ETTh1.csv"),
@@ -63,6 +73,97 @@ TABLES: dict[str, tuple[Table, ...]] = {
             "nothing",
         ),
     ),
+    "graph-cls": (
+        Table(
+            _GRAPH + "wl_svm",
+            ("MUTAG", "PROTEINS", "ENZYMES", "IMDB-BINARY", "NCI1", "--root", "{data}"),
+            "15 min",
+            _GRAPHS,
+        ),
+        Table(_GRAPH + "tu_folds", ("MUTAG", *_FOLDS, "--epochs", "40"), "2 min", _GRAPHS),
+        Table(_GRAPH + "tu_folds", ("ENZYMES", *_FOLDS, "--epochs", "40"), "10 min", _GRAPHS),
+        Table(
+            _GRAPH + "tu_folds",
+            ("PROTEINS", *_FOLDS, "--epochs", "8", "--batch", "8", "--lr", "1e-3"),
+            "7 min",
+            _GRAPHS,
+        ),
+        Table(_GRAPH + "tu_folds", ("IMDB-BINARY", *_FOLDS, "--epochs", "12"), "5 min", _GRAPHS),
+        Table(_GRAPH + "tu_folds", ("NCI1", *_FOLDS, "--epochs", "12"), "20 min", _GRAPHS),
+        Table(_GRAPH + "report", ("{out}", "--plots", "{out}"), "1 min", "nothing"),
+    ),
+    "graph-orders": (
+        Table(
+            _GRAPH + "tu_folds",
+            ("ENZYMES", *_FOLDS[2:], *_ORDERS, "--folds", "1", "2", "3", "--epochs", "15"),
+            "8 min",
+            _GRAPHS,
+        ),
+        Table(
+            _GRAPH + "tu_folds",
+            ("NCI1", *_FOLDS[2:], *_ORDERS, "--folds", "1", "--epochs", "5"),
+            "5 min",
+            _GRAPHS,
+        ),
+        Table(_GRAPH + "report", ("{out}", "--plots", "{out}"), "1 min", "nothing"),
+    ),
+    "graph-node": (
+        Table(_GRAPH + "node_sets", ("Cora", "gcn_16", *_NODES), "10 min", _GRAPHS),
+        Table(_GRAPH + "node_sets", ("CiteSeer", "gcn_16", *_NODES), "10 min", _GRAPHS),
+        Table(
+            _GRAPH + "node_sets",
+            ("Minesweeper", "linear", *_NODES, "--dropout", "0.2", "--epochs", "100"),
+            "1 h",
+            _GRAPHS,
+        ),
+        Table(
+            _GRAPH + "node_sets",
+            ("Tolokers", "linear", *_NODES, "--dropout", "0.2", "--epochs", "50"),
+            "3 h",
+            _GRAPHS,
+        ),
+        Table(_GRAPH + "report", ("{out}", "--plots", "{out}"), "1 min", "nothing"),
+    ),
+    "graph-distance": (
+        Table(
+            _GRAPH + "distance",
+            ("ring", *_FAR, "--distances", "4", "16", "64", "--graphs", "200"),
+            "5 min",
+            "nothing",
+        ),
+        Table(
+            _GRAPH + "distance",
+            ("tree", *_FAR, "--distances", "2", "3", "4", "--graphs", "800", "--epochs", "12"),
+            "5 min",
+            "nothing",
+        ),
+        Table(_GRAPH + "report", ("{out}", "--plots", "{out}"), "1 min", "nothing"),
+    ),
+    "graph-scaling": (
+        Table(
+            _GRAPH + "scaling",
+            ("--gib", "8", "--record", "{out}/scaling.jsonl"),
+            "10 min",
+            "nothing",
+        ),
+        Table(_GRAPH + "report", ("{out}", "--plots", "{out}"), "1 min", "nothing"),
+    ),
+    "graph-link": (
+        Table(
+            _GRAPH + "link_sets",
+            ("Cora", "common", "adamic_adar", "features", "gcn", "graph_mamba_small", *_LINKS),
+            "3 min",
+            _GRAPHS,
+        ),
+    ),
+    "graph-reg": (
+        Table(
+            _GRAPH + "esol",
+            ("mean", "ridge", "formula", "gin", "graph_mamba_small", *_MOLECULES),
+            "8 min",
+            "pyg/esol/raw; needs rdkit",
+        ),
+    ),
     "audio-sep": (
         Table(
             "mamba_audio.separation.benchmark",
@@ -79,6 +180,22 @@ TABLES: dict[str, tuple[Table, ...]] = {
             "libri8k, see the card",
         ),
     ),
+    "video-cls": (
+        Table(
+            "mamba_vision.video.reproduce",
+            ("--data", "{data}/mnist_28x28.npz", "--out", "{out}"),
+            "5 min",
+            "mnist_28x28.npz",
+        ),
+    ),
+    "points-cls": (
+        Table(
+            "mamba_vision.points.reproduce",
+            ("--data", "{data}/dales_objects500_1024pts.npz", "--out", "{out}"),
+            "10 min",
+            "dales_objects500_1024pts.npz",
+        ),
+    ),
 }
 
 
@@ -87,7 +204,7 @@ def listed() -> str:
     lines = ["make reproduce TASK=... DATA=folder [OUT=folder]", ""]
     for task, tables in TABLES.items():
         for table in tables:
-            shown = " ".join(word for word in table.words[:1] if not word.startswith("-"))
+            shown = " ".join(word for word in table.words[:1] if word[0] not in "-{")
             lines.append(f"  {task:12} {shown:10} estimate {table.takes:7} data: {table.data}")
     return "\n".join(lines)
 

@@ -65,6 +65,8 @@ class Bookkeeper(Checkpoint):
         self.seconds = 0.0
         self.finished = False
         """Whether early stopping ended the run: resuming it must not go on."""
+        self.loss: float | None = None
+        """Of training, the mean since the line of the log before the last one."""
         self._stopping = False
         self._restored: list[dict[str, Any]] | None = None
         self._since = (0.0, 0)
@@ -169,6 +171,7 @@ class Bookkeeper(Checkpoint):
             "grad_norm": float(module.grad_norm),
             "skipped": int(module.skipped),
         }
+        self.loss = row["train_loss"]
         self._write(trainer, row)
         self._say(
             trainer,

@@ -224,7 +224,7 @@ def _fit(
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
             logger=_tensorboard(folder),
-            callbacks=[*_callbacks(config, module), book],
+            callbacks=[*_callbacks(config, module, book), book],
             enable_progress_bar=sys.stderr.isatty(),
             enable_model_summary=False,
             default_root_dir=folder,
@@ -263,14 +263,16 @@ def _tensorboard(folder: Path) -> Any:
     return TensorBoardLogger(folder, name="", version="tensorboard")
 
 
-def _callbacks(config: TrainConfig, module: Any) -> Iterator[Any]:
-    from lightning.pytorch.callbacks import EarlyStopping, RichProgressBar
+def _callbacks(config: TrainConfig, module: Any, book: Any) -> Iterator[Any]:
+    from lightning.pytorch.callbacks import EarlyStopping
+
+    from mamba_core.training.bar import TrainingBar
 
     if config.patience is not None:
         mode = "max" if module.meter.higher_is_better else "min"
         yield EarlyStopping("score", patience=config.patience, mode=mode)
     if sys.stderr.isatty():
-        yield RichProgressBar()
+        yield TrainingBar(book)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -84,6 +85,17 @@ def test_average_follows_the_weights():
     assert average.running_mean.tolist() == [5, 5]
     update_average(average, model, 0.999, step=0)  # the first steps average over less
     assert average.weight.tolist() == pytest.approx([2.85, 2.85])
+
+
+def test_the_bar_of_a_terminal_says_the_loss():
+    from mamba_core.training.bar import TrainingBar
+
+    book = SimpleNamespace(loss=None)
+    bar = TrainingBar(book)
+    assert bar.get_metrics(None, None) == {}
+    book.loss = 0.123456
+    assert bar.get_metrics(None, None) == {"loss": "0.1235"}
+    assert bar._get_train_description(3).strip() == "Epoch 3"
 
 
 def test_the_config_is_light():

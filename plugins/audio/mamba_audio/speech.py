@@ -68,8 +68,14 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def librispeech(root: Path, part: str) -> Path:
-    """Return the folder of a part of LibriSpeech; what is not there is downloaded."""
+def speech_place(root: Path, speakers: Path, part: LibriSpeechPart | None) -> Path:
+    """Return where recordings of speakers are named or lie, for :func:`speaker_files`.
+
+    :param speakers: relative to ``root``.
+    :param part: of LibriSpeech, which is taken instead; what is not there is downloaded.
+    """
+    if part is None:
+        return root / speakers
     missing = not (root / "LibriSpeech" / part).is_dir()
     torchaudio.datasets.LIBRISPEECH(root, url=part, download=missing)
     return root / "LibriSpeech" / part
@@ -84,6 +90,11 @@ def speaker_files(path: Path) -> dict[str, list[Path]]:
     :raises ValueError: for a csv file without rows or these columns.
     """
     if not path.is_dir():
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} does not exist: speakers is a csv file with the columns speaker and "
+                "files, or a folder with a sub-folder per speaker ('.' is root itself)"
+            )
         rows = read_csv(path)
         if not rows or not {"speaker", "files"} <= rows[0].keys():
             raise ValueError(

@@ -196,7 +196,7 @@ def _bad_files(tmp_path):
         ("text.wav", ValueError, "is no audio file.*convert it to wav or flac"),
         ("one.wav", ValueError, "1 samples at 8000 Hz, at least 20 ms"),
         ("slow.wav", ValueError, "sample rate of 5 Hz"),
-        ("cut.flac", ValueError, "is no audio file|ends at sample"),
+        ("cut.flac", ValueError, "is no audio file|ends at sample|cannot be read"),
         ("missing.wav", FileNotFoundError, "does not exist: is its name right"),
         ("", FileNotFoundError, "is a folder: give the files in it"),
     ],
@@ -213,6 +213,18 @@ def test_a_file_where_the_outputs_need_a_folder(tiny, tmp_path):
     sf.write(tmp_path / "a.wav", _tone(8000, 8000), 8000)
     with pytest.raises(NotADirectoryError, match=r"a\.wav is a file, outputs need a folder"):
         _separator(tiny).separate_file(tmp_path / "a.wav", tmp_path / "a.wav" / "out")
+
+
+def test_a_full_disk_is_not_taken_for_a_bad_recording(tiny, tmp_path, monkeypatch):
+    sf.write(tmp_path / "a.wav", _tone(8000, 8000), 8000)
+
+    def full(self, data):
+        raise sf.LibsndfileError(2)
+
+    monkeypatch.setattr(sf.SoundFile, "write", full)
+    with pytest.raises(OSError, match=r"a_s1.*cannot be written .*is the disk full"):
+        _separator(tiny).separate_file(tmp_path / "a.wav", tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_one_bad_file_does_not_stop_the_others(tiny, tmp_path):

@@ -13,6 +13,7 @@ from torch_geometric.utils import to_torch_csr_tensor
 from mamba_core import registry
 from mamba_graph import GraphMambaConv
 from mamba_graph.nn import GatedGCNConv
+from mamba_graph.orders import AddNodeRank
 from mamba_graph.plugin import _NAMES
 
 D = 16
@@ -31,17 +32,20 @@ def wide(data):
 def test_the_signature_is_gpsconvs():
     ours = inspect.signature(GraphMambaConv).parameters
     theirs = dict(inspect.signature(GPSConv).parameters)
-    for name in ("heads", "attn_type", "attn_kwargs"):
+    for name in ("attn_type", "attn_kwargs"):
         theirs.pop(name)
         assert name not in ours
+    assert list(ours)[: len(theirs)] == list(theirs)
     for name, parameter in theirs.items():
         assert ours[name].default == parameter.default, name
+        assert ours[name].kind == parameter.kind, name
     forward = list(inspect.signature(GPSConv.forward).parameters)
     assert [n for n in inspect.signature(GraphMambaConv.forward).parameters if n in forward] == (
         forward
     )
-    with pytest.raises(TypeError):
-        GraphMambaConv(D, None, 4)  # GPSConv's third is heads: nothing is taken for another
+    # GPSConv's third is heads, its fourth dropout
+    made = GraphMambaConv(D, None, 4, 0.25)
+    assert made.dropout == 0.25
 
 
 def test_repr_says_what_it_is():
@@ -112,6 +116,36 @@ def test_an_unsorted_batch_vector():
         one = made(data.x, data.edge_index, data.batch)
         two = made(data.x[mix], place[data.edge_index], data.batch[mix])
     torch.testing.assert_close(one, two[place], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["degree", "rcm", "hops", "pagerank", "fiedler", "communities"])
+def test_a_batch_may_lack_a_graph_or_all_nodes(name):
+    """Graph 1 has no nodes; loops, duplicate edges and isolated nodes beside it."""
+    made = layer(None, order=name, bidirectional=True).eval()
+    x = torch.randn(6, D)
+    edges = torch.tensor([[0, 0, 0, 1, 3, 4], [0, 1, 1, 0, 4, 3]])
+    batch = torch.tensor([0, 0, 0, 2, 2, 2])
+    with torch.no_grad():
+        both = made(x, edges, batch)
+        alone = made(x[:3], edges[:, :4]), made(x[3:], edges[:, 4:] - 3)
+    torch.testing.assert_close(both, torch.cat(alone), rtol=1e-5, atol=1e-6)
+    assert made(x[:0], edges[:, :0]).shape == (0, D)
+
+
+@pytest.mark.parametrize("name", ["rcm", "bfs"])
+def test_ranks_of_the_transform_are_read(name):
+    """As with the order worked out on the way, in a batch whose nodes are mixed."""
+    torch.manual_seed(0)
+    ahead, here = layer(None, order="node-rank").eval(), layer(None, order=name).eval()
+    ahead.load_state_dict(here.state_dict())
+    data = batched(*(AddNodeRank(name)(wide(random_graph(k, 2 * k, k))) for k in (8, 11)))
+    mix = torch.randperm(19)
+    with torch.no_grad():
+        expected = here(data.x, data.edge_index, data.batch)
+        found = ahead(data.x, data.edge_index, data.batch, rank=data.rank)
+        mixed = ahead(data.x[mix], torch.zeros(2, 0).long(), data.batch[mix], rank=data.rank[mix])
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(mixed, expected[mix], rtol=1e-5, atol=1e-6)
 
 
 def test_edge_updates_are_handed_on_and_trained():
@@ -197,5 +231,9 @@ def test_wrong_calls_are_named():
         layer(order="hilbert")
     with pytest.raises(registry.ScanOrderError, match="degree"):
         layer(order="degre")
+    with pytest.raises(ValueError, match=r"batch is torch.int64 of shape \(3,\)"):
+        layer()(data.x, data.edge_index, torch.zeros(3).long())
+    with pytest.raises(ValueError, match=r"batch is torch.float32 of shape \(12,\)"):
+        layer()(data.x, data.edge_index, torch.zeros(12))
     with pytest.raises(ValueError, match="comes with cu_seqlens"):
         layer()(data.x, data.edge_index, order=torch.arange(12)[None])

@@ -237,6 +237,22 @@ def test_tables(tables):
     assert directed.edge_index.tolist() == [[0, 1], [1, 2]]
 
 
+def test_an_edge_list_alone(tables):
+    """Nodes are those that edges name, first come first; without features they get degrees."""
+    first, second = read(Tables(edges=tables / "n_edges.csv", graph="graph"))
+    assert first.names == ["u", "v", "w"]
+    assert first.edge_index.tolist() == [[0, 1, 1, 2], [1, 2, 0, 1]]
+    assert second.num_nodes == 2
+    assert first.x is None
+    edges = pd.read_csv(tables / "n_edges.csv").drop(columns="graph")
+    edges.to_csv(tables / "plain.csv", index=False)
+    (whole,) = read(Tables(edges=tables / "plain.csv", directed=True))
+    assert whole.names == ["u", "v", "w"]
+    assert whole.edge_index.tolist() == [[0, 1, 0], [1, 2, 1]]
+    with pytest.raises(GraphError, match="has no column 'label'"):
+        read(Tables(edges=tables / "plain.csv", target="label"))
+
+
 def test_bad_tables_are_named(tables):
     with pytest.raises(GraphError, match="the id 'u' occurs twice"):
         read(source(tables, graph=None))
@@ -350,6 +366,16 @@ def test_roc_auc_is_sklearns():
 def test_missing_raw_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds MUTAG/raw, or set download"):
         read(Collection(name="MUTAG", root=tmp_path))
+
+
+def test_a_failed_download_says_what_to_do(monkeypatch, tmp_path):
+    def fails(root, name, **given):
+        raise OSError("no route to host")
+
+    monkeypatch.setitem(read_module._CLASSES, "planetoid", fails)
+    source = Collection(family="planetoid", name="Cora", root=tmp_path, download=True)
+    with pytest.raises(ConnectionError, match=r"Cora could not be fetched .*no route.*Cora/raw"):
+        read(source)
 
 
 def test_official_parts_are_used(monkeypatch, tmp_path):

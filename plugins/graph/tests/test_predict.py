@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import networkx as nx
 import pandas as pd
 import pytest
 import torch
-from graph_cases import batched, random_graph, renumbered
+from graph_cases import batched, colours, random_graph, renumbered
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mamba_core import registry
 from mamba_core.testing import parametrize_task_checks
@@ -61,6 +65,28 @@ def test_file_order_does_not_leak():
     )
 
 
+FIXED = ("degree", "bfs", "dfs", "rcm", "hops", "k-core", "pagerank", "eigenvector")
+
+
+@lru_cache
+def reader(order):
+    """A predictor by one order, both ways, without message passing: only the scan reads."""
+    network = {"kind": "graph_mamba", "depth": 1, "order": order, "bidirectional": True}
+    network |= {"conv": None}
+    return GraphClassPredictor(model("graph-cls", network=network))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(2, 12), st.integers(0, 20), st.integers(0, 10**6), st.sampled_from(FIXED))
+def test_numbers_leave_predictions_alone_where_wl_tells_nodes_apart(nodes, edges, seed, order):
+    graph = random_graph(nodes, edges, seed)
+    if len(set(colours(graph))) < nodes:
+        graph.x[:, 0] = torch.arange(nodes)  # then features do
+    one = reader(order).table(graph)
+    two = reader(order).table(renumbered(graph, seed)[0])
+    pd.testing.assert_frame_equal(one, two, rtol=1e-4, atol=1e-5)
+
+
 def as_networkx(graph):
     made = nx.Graph()
     for k, row in enumerate(graph.x.tolist()):
@@ -80,6 +106,10 @@ def test_networkx_graphs():
     del partly.nodes["n3"]["x"]
     with pytest.raises(GraphError, match="node 3 has no attribute 'x', others have one"):
         predictor.table(partly)
+    graph = nx.path_graph(3)
+    nx.set_node_attributes(graph, "C", "x")
+    with pytest.raises(GraphError, match="'x' must hold as many numbers for every node"):
+        from_networkx(graph)
     with pytest.raises(GraphError, match="the list is empty"):
         predictor.table([])
 

@@ -95,7 +95,7 @@ SETS = {
         items=3416,
         data={"max_length": 200, "min_item_events": 5},
         dropout=0.1,
-        train={"max_epochs": 20, "batch_size": 32, "lr": 2e-3, "val_every": 756},
+        train={"max_epochs": 12, "batch_size": 16, "lr": 2e-3, "val_every": 1134},
         models=("mamba4rec", "sasrec"),
     ),
     "beauty": Benchmark(

@@ -90,6 +90,7 @@ def test_events_count_once_and_outlive_a_kill(rec, server):
     assert len(users.recommend(1, 5)) == 5
 
 
+@pytest.mark.slow
 def test_killed_under_load_loses_nothing_acknowledged(rec, server):
     users = UserStates(rec, example.RedisStore(server.port))
     acknowledged = []

@@ -361,8 +361,26 @@ def test_files_with_known_columns():
 
 def test_plot(fitted):
     pytest.importorskip("matplotlib").use("agg")
-    figure = fitted.plot(fitted.predict(), series=2)
+    later = table(start="2024-01-04 08:00", steps=H)
+    figure = fitted.plot(fitted.predict(), truth=later, series=2)
     assert [axis.get_title() for axis in figure.axes] == ["a", "b"]
+    known, forecast, came = figure.axes[1].lines
+    assert known.get_ydata()[-1] == table()["y"][159]
+    np.testing.assert_array_equal(forecast.get_ydata(), fitted.predict()["yhat"][H:])
+    np.testing.assert_array_equal(came.get_ydata(), later["y"][H:])
+
+
+def test_plot_of_a_backtest():
+    pytest.importorskip("matplotlib").use("agg")
+    result = make("ridge").backtest(table(), n_windows=3)
+    best = result.table["model"][0]
+    figure = result.plot(series=1)
+    assert [axis.get_title() for axis in figure.axes] == [f"a, {best}"]
+    *windows, came = figure.axes[0].lines
+    assert len(windows) == 3
+    np.testing.assert_array_equal(came.get_ydata(), table()["y"][80 - 3 * H : 80])
+    with pytest.raises(ValueError, match="no forecast of 'prophet': ridge, repeat"):
+        result.plot("prophet")
 
 
 def test_forecasts_do_not_depend_on_warnings(fitted):

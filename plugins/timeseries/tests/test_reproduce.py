@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
+import mamba_core
+from mamba_timeseries.anomaly import reproduce as anomalies
 from mamba_timeseries.classify import reproduce as classes
 from mamba_timeseries.forecast import reproduce, reproduce_quantiles, speed
 from mamba_timeseries.forecast.protocol import StandardSet, borders, errors
+from mamba_timeseries.impute import reproduce as gaps
 
 
 @pytest.fixture
@@ -116,3 +121,81 @@ def test_quantiles_are_judged_as_by_hand(waves, tmp_path, capsys, monkeypatch):
     words = ["--root", ".", "--out", str(tmp_path), "--seeds", "0", "--presets", "s_mamba_residual"]
     reproduce_quantiles.main(words)
     assert capsys.readouterr().out.count("|") == 5 * 5
+
+
+def test_the_same_hour_of_the_days_around(tmp_path):
+    values = torch.arange(72.0)[None, :, None].repeat(1, 1, 2)
+    seen = torch.ones_like(values, dtype=torch.bool)
+    seen[0, 30] = seen[0, 54, 0] = False
+    values[~seen] = 7e7  # must not be read
+    filled = gaps.of_days(values, seen, np.full(values.shape, -1.0))
+    assert filled[0, 30].tolist() == [6, 30]  # of one day, of both
+    assert filled[0, 10].tolist() == [34, 34]
+    seen[:] = False
+    assert (gaps.of_days(values, seen, np.full(values.shape, -1.0)) == -1).all()
+
+
+def ett_like(path):
+    steps = np.arange(14_400)
+    rng = np.random.default_rng(0)
+    wide = {
+        str(c): np.sin(steps * 6.2832 / 24 + c) + 0.1 * rng.normal(size=14_400) for c in range(7)
+    }
+    times = pd.date_range("2020-01-01", periods=14_400, freq="h")
+    pd.DataFrame({"date": times, **wide}).to_csv(path / "ETTh1.csv", index=False)
+
+
+@pytest.mark.slow
+def test_gaps_are_filled_beside_what_learns_nothing(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("lightning")
+    ett_like(tmp_path)
+    monkeypatch.setattr(gaps, "CASES", ((0.25, 4.0),))
+    monkeypatch.setattr(gaps, "TRAIN", {"max_steps": 1, "batch_size": 2})
+    gaps.main(["--root", str(tmp_path), "--out", str(tmp_path / "out"), "--seeds", "0"])
+    out = capsys.readouterr().out
+    assert all(f"| {name} |" in out for name in ("straight line", "days around", "`ts-impute`"))
+    found = gaps.baselines(tmp_path, 0.25, 4.0)
+    assert found["days around"]["mse"] < 0.2 < found["window mean"]["mse"]
+    evaluated = mamba_core.evaluate(tmp_path / "out" / "hidden0.25_gap4_s0", batch_size=32)
+    assert evaluated.metrics["line_mse"] == pytest.approx(found["straight line"]["mse"], rel=1e-4)
+
+
+def test_anomalies_are_where_they_are_said_to_be():
+    for kind in anomalies.KINDS:
+        case = anomalies.made_up(kind)
+        assert not case.labels[: case.training].any()
+        assert case.labels.sum() == (1 if kind == "spike" else 12) * 20
+        perfect = anomalies.judge(case, case.labels + 0.0)
+        assert perfect == pytest.approx({"auroc": 1, "precision": 1, "found": 1})
+        chance = anomalies.judge(case, np.random.default_rng(0).random(len(case.y)))
+        assert chance["auroc"] == pytest.approx(0.5, abs=0.15)
+    spikes = anomalies.made_up("spike")
+    assert anomalies.judge(spikes, anomalies.jumps(spikes.y))["auroc"] > 0.95
+
+
+def test_stretches_are_held_against_the_training_part():
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=60)
+    windows = np.lib.stride_tricks.sliding_window_view(y, 8)
+    windows = windows - windows.mean(1, keepdims=True)
+    least = [min(np.linalg.norm(w - k) for k in windows[:23]) for w in windows]
+    expected = [np.mean(least[max(i - 7, 0) : i + 1]) for i in range(60)]
+    np.testing.assert_allclose(anomalies.nearest(y, 30, 8), expected, atol=1e-6)
+    step = np.array([0.0, 0, 0, 5, 0, 0])
+    assert anomalies.jumps(step).argmax() == anomalies.from_median(step, 3).argmax() == 3
+
+
+@pytest.mark.slow
+def test_anomalies_are_told_per_kind(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("lightning")
+    rows = pd.DataFrame({"value": np.sin(np.arange(2000) / 8), "is_anomaly": 0})
+    rows.loc[1500:1510, ["value", "is_anomaly"]] = 1
+    rows.to_csv(tmp_path / anomalies.REAL, index=False)
+    monkeypatch.setattr(anomalies, "KINDS", ())
+    monkeypatch.setattr(anomalies, "TRAIN", {"max_steps": 1, "batch_size": 2})
+    words = ["--root", str(tmp_path), "--out", str(tmp_path / "out"), "--seeds", "0", "1"]
+    anomalies.main(words)
+    out = capsys.readouterr().out
+    assert "| scored by | InternalBleeding16 |" in out
+    assert out.count("found") == 4
+    assert out.count("±") == 2

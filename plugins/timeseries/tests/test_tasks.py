@@ -190,7 +190,9 @@ def test_hidden_windows_depend_on_seed_epoch_and_index(tmp_path):
     assert not sample["values"][sample["hidden"]].any()
 
 
-@pytest.mark.parametrize(("share", "gap"), [(0.25, 4), (0.5, 3), (0.1, 10)])
+@pytest.mark.parametrize(
+    ("share", "gap"), [(0.25, 4), (0.5, 3), (0.1, 10), (0.5, 2), (0.125, 8 / 7)]
+)
 def test_as_much_is_hidden_as_asked_for(share, gap):
     hidden = hide(np.random.default_rng(0), (20_000, 3), share, gap)
     assert hidden.mean() == pytest.approx(share, rel=0.15)

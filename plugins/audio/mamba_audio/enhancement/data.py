@@ -19,7 +19,7 @@ from mamba_audio.enhancement.config import (
     SplitConfig,
 )
 from mamba_audio.enhancement.noises import BABBLE_VOICES, Noise, NoiseKind, make_noise
-from mamba_audio.speech import SpeechWindows, cut, librispeech, rms, speaker_files
+from mamba_audio.speech import SpeechWindows, cut, rms, speaker_files, speech_place
 
 Sample = dict[str, Tensor]
 
@@ -80,9 +80,7 @@ class MadeNoisy:
     def __init__(self, config: NoisySpeech, root: Path, recordings: Recordings, seed: int) -> None:
         self.config, self.seed, self.rate = config, seed, recordings.sample_rate
         self.windows = SpeechWindows(recordings, config.seconds, config.speeds)
-        place = root / config.speakers
-        if config.download is not None:
-            place = librispeech(root, config.download)
+        place = speech_place(root, config.speakers, config.download)
         self.speakers = list(speaker_files(place).values())
         if "babble" in config.noises and len(self.speakers) <= BABBLE_VOICES:
             raise ValueError(

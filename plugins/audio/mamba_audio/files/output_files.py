@@ -64,12 +64,20 @@ class StemFiles:
         return self
 
     def write(self, block: Tensor) -> None:
-        """Append ``(stems, channels, samples)``."""
+        """Append ``(stems, channels, samples)``.
+
+        :raises OSError: when the disk does not take them.
+        """
         for stem, file in zip(block, self._files, strict=True):
             if file.subtype != "FLOAT":
                 self.clipped += int((stem.abs() > 1).sum())
                 stem = stem.clamp(-1, 1)
-            file.write(stem.T.numpy())
+            try:
+                file.write(stem.T.numpy())
+            except sf.LibsndfileError as error:
+                raise OSError(
+                    f"{file.name} cannot be written ({error}): is the disk full?"
+                ) from None
 
     def __exit__(
         self,

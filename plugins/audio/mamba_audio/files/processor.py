@@ -6,6 +6,7 @@ import io
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mamba_audio.files.batches import take_each
 from mamba_audio.files.config import FilePredict
 from mamba_audio.files.output_files import StemFiles
 from mamba_audio.files.passes import FirstPass
@@ -168,23 +170,14 @@ class FileProcessor(ABC):
     ) -> list[dict[str, Any]]:
         """Take files through the model into one folder; see :meth:`process_file`.
 
-        One bad file among several does not stop the others: it is listed after them, as
-        ``file, error``. The error of a single file is raised.
+        One bad file among several does not stop the others; see :func:`take_each`.
 
         :raises ValueError: for two inputs whose outputs would have the same names.
         """
         paths = list(map(Path, inputs))
         self._refuse_equal_names(paths, out)
-        rows: list[dict[str, Any]] = []
-        bad: list[dict[str, Any]] = []
-        for path in paths:
-            try:
-                rows.append(self.process_file(path, out, overwrite=overwrite, progress=progress))
-            except (OSError, ValueError) as error:
-                if len(paths) == 1:
-                    raise
-                bad.append({"file": str(path), "error": str(error)})
-        return rows + bad
+        process = partial(self.process_file, out=out, overwrite=overwrite, progress=progress)
+        return take_each(paths, process)
 
     def _refuse_equal_names(self, paths: Sequence[Path], out: Path) -> None:
         seen: dict[Path, Path] = {}

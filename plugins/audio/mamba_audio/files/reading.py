@@ -25,19 +25,20 @@ def open_recording(path: Path) -> Iterator[sf.SoundFile]:
     """Open a file for reading.
 
     :raises FileNotFoundError: when there is none, or a folder.
-    :raises ValueError: for one that is no audio, or breaks while it is read.
+    :raises ValueError: for one that is no audio.
     """
     if path.is_dir():
         raise FileNotFoundError(f"{path} is a folder: give the files in it")
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: is its name right, and the folder?")
     try:
-        with sf.SoundFile(path) as source:
-            yield source
+        source = sf.SoundFile(path)
     except sf.LibsndfileError as error:
         raise ValueError(
             f"{path} is no audio file that libsndfile reads ({error}): convert it to wav or flac"
         ) from error
+    with source:
+        yield source
 
 
 class Reading:
@@ -69,10 +70,16 @@ class Reading:
     def blocks(self, source: sf.SoundFile) -> Iterator[Tensor]:
         """Yield a file piece by piece, checked, ``(channels, samples)``.
 
-        :raises ValueError: for NaN, infinity, or an end before the announced one.
+        :raises ValueError: for NaN, infinity, damage, or an end before the announced one.
         """
         while self.done < self.total:
-            block = source.read(BLOCK, dtype="float32", always_2d=True)
+            try:
+                block = source.read(BLOCK, dtype="float32", always_2d=True)
+            except sf.LibsndfileError as error:
+                raise ValueError(
+                    f"{self.name} cannot be read from sample {self.done} on ({error}): it is "
+                    "damaged, save or fetch it again"
+                ) from error
             if not len(block):
                 raise ValueError(
                     f"{self.name} ends at sample {self.done}, its header says {self.total}: it is "

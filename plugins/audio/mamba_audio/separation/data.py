@@ -26,7 +26,7 @@ from mamba_audio.separation.config import (
     Wham,
     Wsj0Mix,
 )
-from mamba_audio.speech import SpeechWindows, cut, librispeech, read_csv, rms, speaker_files
+from mamba_audio.speech import SpeechWindows, cut, read_csv, rms, speaker_files, speech_place
 
 Sample = dict[str, Tensor]
 
@@ -92,9 +92,7 @@ class MixedSpeakers:
     ) -> None:
         self.config, self.sources, self.seed = config, sources, seed
         self.windows = SpeechWindows(recordings, config.seconds, config.speeds)
-        place = root / config.speakers
-        if config.download is not None:
-            place = librispeech(root, config.download)
+        place = speech_place(root, config.speakers, config.download)
         self.speakers = list(speaker_files(place).values())
         if len(self.speakers) < sources:
             raise ValueError(

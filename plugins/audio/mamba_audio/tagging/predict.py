@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mamba_audio.files.batches import take_each
 from mamba_audio.files.processor import Array, Progress
 from mamba_audio.files.reading import Reading, open_recording
 from mamba_audio.files.resample import Resampler
@@ -99,26 +100,21 @@ class FileTagger:
         """
         table = Path(out) / TABLE
         refuse_taken([table], overwrite=overwrite)
-        rows: list[dict[str, Any]] = []
-        bad: list[dict[str, Any]] = []
-        for path in inputs:
-            try:
-                scores = self.tag_file(path, progress=progress)
-                top = list(scores.items())[: self.config.top]
-                rows.append({"file": str(path), "tags": dict(top)})
-            except (OSError, ValueError) as error:
-                if len(inputs) == 1:
-                    raise
-                bad.append({"file": str(path), "error": str(error)})
+
+        def row(path: Path) -> dict[str, Any]:
+            scores = self.tag_file(path, progress=progress)
+            return {"file": str(path), "tags": dict(list(scores.items())[: self.config.top])}
+
+        rows = take_each(inputs, row)
         with new_file(table) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["file", "tag", "score"])
             writer.writerows(
-                [row["file"], tag, f"{score:.6f}"]
-                for row in rows
-                for tag, score in row["tags"].items()
+                [found["file"], tag, f"{score:.6f}"]
+                for found in rows
+                for tag, score in found.get("tags", {}).items()
             )
-        return rows + bad
+        return rows
 
     def _scores(self, blocks: Iterable[Tensor], rate: int) -> dict[str, float]:
         """Mean scores over windows; ``blocks`` are ``(1, samples)`` at ``rate``."""

@@ -32,6 +32,8 @@ class FitOptions:
     seed: int = 0
     patience: int | None = None
     """Epochs without a better validation score after which to stop."""
+    enough: float | None = None
+    """Score with which to stop."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,8 @@ def fit(
         if value > best:
             best, state, at = value, copy.deepcopy(model.state_dict()), epoch
         if options.patience is not None and epoch - at >= options.patience:
+            break
+        if options.enough is not None and best >= sign * options.enough:
             break
     seconds = time.process_time() - start
     model.load_state_dict(state)

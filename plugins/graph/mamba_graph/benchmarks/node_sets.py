@@ -10,8 +10,9 @@ Cora and CiteSeer on their public split, by accuracy; the heterophilous sets on 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,10 @@ from torch_geometric.transforms import NormalizeFeatures
 
 from mamba_core import registry
 from mamba_graph.benchmarks.fit import FitOptions, fit, measure
+from mamba_graph.benchmarks.record import Record, Row, track
 from mamba_graph.data.config import Collection
 from mamba_graph.data.read import read
+from mamba_graph.networks.presets import PRESETS
 from mamba_graph.node_level.config import NodesData
 from mamba_graph.node_level.data import NodesDataset
 from mamba_graph.node_level.objective import roc_auc
@@ -102,38 +105,62 @@ def linear(graph: Data, split: int) -> float:
     return float(area)
 
 
-def preset_score(
-    source: Collection, graph: Data, preset: str, split: int, options: FitOptions, given: Any
-) -> tuple[float, dict[str, Any]]:
+def preset_row(source: Collection, graph: Data, run: Row) -> Row:
     """Train a preset; return the test score and what was seen on the way."""
-    torch.manual_seed(options.seed)
-    from mamba_graph.networks.presets import PRESETS
-
-    network = dict(PRESETS[preset].get("network", {}))
-    if given.order is not None:
-        network["order"] = given.order
+    torch.manual_seed(run["seed"])
+    network = dict(PRESETS[run["model"]].get("network", {}))
+    if run["order"] is not None:
+        network["order"] = run["order"]
     fields: dict[str, Any] = {
         "features": graph.x.shape[1],
         "classes": int(graph.y.max()) + 1,
-        "dropout": given.dropout,
+        "dropout": run["dropout"],
+        "d_model": run["d_model"],
         "network": network,
         "encoding": None,
     }
-    model = registry.build("graph-node", preset=preset, **fields)
+    model = registry.build("graph-node", preset=run["model"], **fields)
     config: Any = model.task.config  # type: ignore[union-attr]
-    data = NodesDataset(NodesData(source=source, split=split, parts=given.parts), config)
+    data = NodesDataset(NodesData(source=source, split=run["split"], parts=run["parts"]), config)
     score = "accuracy" if source.family == "planetoid" else "roc_auc"
-    fitted = fit(
-        "graph-node", model, data.train(seed=options.seed), data.val(seed=0), options, score
+    options = FitOptions(
+        epochs=run["epochs"],
+        batch_size=1,
+        lr=run["lr"],
+        weight_decay=run["weight_decay"],
+        seed=run["seed"],
     )
-    found = measure("graph-node", fitted.model, data.test(seed=0), 1)[score]
-    seen = {
+    parts = data.train(seed=run["seed"]), data.val(seed=0), data.test(seed=0)
+    fitted = fit("graph-node", model, *parts[:2], options, score)
+    return {
+        "score": measure("graph-node", fitted.model, parts[2], 1)[score],
         "val": fitted.score,
-        "epoch": fitted.epoch,
-        "seconds_per_epoch": round(fitted.seconds / fitted.epochs, 3),
+        "best_epoch": fitted.epoch,
+        "seconds_per_epoch": fitted.seconds / fitted.epochs,
         "parameters": sum(p.numel() for p in model.parameters()),
     }
-    return found, seen
+
+
+def measured(source: Collection, graph: Data, run: Row) -> Row:
+    """Return the test score of one model, seed and split, between 0 and 1."""
+    if run["model"] == "gcn_16":
+        return {"score": gcn_16(graph, run["seed"], run["epochs"])}
+    if run["model"] == "linear":
+        return {"score": linear(graph, run["split"])}
+    return preset_row(source, graph, run)
+
+
+def summary(rows: list[Row]) -> Row:
+    """Return mean and deviation over the runs of one model."""
+    found = np.array([100 * row["score"] for row in rows])
+    shared = {name: rows[0].get(name) for name in ("set", "model", "order", "epochs", "parameters")}
+    seconds = float(np.mean([row.get("seconds_per_epoch", 0.0) for row in rows]))
+    return {
+        **shared,
+        "score": f"{found.mean():.2f} ± {found.std():.2f}",
+        "runs": len(rows),
+        "seconds_per_epoch": round(seconds, 3),
+    }
 
 
 def main() -> None:
@@ -148,41 +175,26 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=5e-3)
     parser.add_argument("--weight-decay", type=float, default=1e-2)
     parser.add_argument("--dropout", type=float, default=0.5)
+    parser.add_argument("--d-model", type=int, default=64)
     parser.add_argument("--parts", type=int, default=1, help="regions per epoch")
     parser.add_argument("--order")
+    parser.add_argument("--record", type=Path, help="file of results; runs in it are not repeated")
     given = parser.parse_args()
-    source = source_of(given.root, given.set)
+    torch.set_num_threads(1)
+    source, record = source_of(given.root, given.set), Record(given.record)
     graph = read(source)[0]
     one_split = graph.train_mask.dim() == 1
-    for name in given.models:
-        found: list[float] = []
-        seen: dict[str, Any] = {}
-        for k in range(given.seeds if one_split else given.splits):
-            seed, split = (k, 0) if one_split else (0, k)
-            if name == "gcn_16":
-                score = gcn_16(graph, seed, given.epochs)
-            elif name == "linear":
-                score = linear(graph, split)
-            else:
-                options = FitOptions(
-                    epochs=given.epochs,
-                    batch_size=1,
-                    lr=given.lr,
-                    weight_decay=given.weight_decay,
-                    seed=seed,
-                )
-                score, seen = preset_score(source, graph, name, split, options, given)
-            found.append(100 * score)
-            print(f"{given.set} {name} {k}: {found[-1]:.2f} {seen}", file=sys.stderr, flush=True)
-        row = {
-            "set": given.set,
-            "model": name,
-            "order": given.order,
-            "score": f"{np.mean(found):.2f} ± {np.std(found):.2f}",
-            "runs": len(found),
-            **seen,
-        }
-        print(json.dumps(row, ensure_ascii=False), flush=True)
+    repeats = range(given.seeds if one_split else given.splits)
+    same = ("set", "order", "epochs", "lr", "weight_decay", "dropout", "d_model", "parts")
+    shared = {name: getattr(given, name) for name in same}
+    found: dict[str, list[Row]] = {}
+    for k, model in track(list(itertools.product(repeats, given.models)), given.set):
+        seed, split = (k, 0) if one_split else (0, k)
+        run = {**shared, "model": model, "seed": seed, "split": split}
+        row = record.once(run, partial(measured, source, graph, run))
+        found.setdefault(model, []).append(row)
+    for rows in found.values():
+        print(json.dumps(summary(rows), ensure_ascii=False), flush=True)
 
 
 if __name__ == "__main__":

@@ -4,31 +4,33 @@
 
 A random graph of mean degree 4, one layer of 32 channels around the same GCN: a scan by degree,
 GPS with exact attention, GPS with Performer, and the GCN alone. Every point runs in a process of
-its own, so that its peak is its own; a point that dies or takes over ``--limit`` seconds is
-written down as such, and larger ones of that layer are left out. Before anything is timed the
-scan's result is held against one graph at a time.
+its own, so that its peak is its own; a point that asks for more than ``--gib`` or takes over
+``--limit`` seconds is written down as such, and larger ones of that layer are left out. Before
+anything is timed the scan's result is held against one graph at a time.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import resource
 import time
-from multiprocessing.connection import Connection
-from typing import Any
+from functools import partial
+from pathlib import Path
 
 import torch
 from torch import nn
 from torch_geometric.nn import GCNConv, GPSConv
 
+from mamba_graph.benchmarks.alone import alone, peak_mib
+from mamba_graph.benchmarks.record import Record, Row
 from mamba_graph.data.made import random_regular
 from mamba_graph.nn import GraphMambaConv
 
 CHANNELS = 32
 LAYERS = ("gcn", "graph_mamba", "gps_performer", "gps_attention")
 REPEATS = 3
+LONG = 5.0
+"""Seconds of steps after which no further one is taken."""
 
 
 def make_layer(name: str) -> nn.Module:
@@ -63,53 +65,46 @@ def check() -> None:
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
-def point(name: str, nodes: int, out: Connection) -> None:
-    """Send seconds per step (the median of three) and the peak above the start in MiB."""
+def point(name: str, nodes: int) -> Row:
+    """Return processor seconds per step (the median of three, or one long one) and the peak.
+
+    The peak is in MiB above what the process held before the first step.
+    """
     torch.set_num_threads(1)
     torch.manual_seed(0)
     layer = make_layer(name).train()
     edges = random_regular(nodes, 4)
     x = torch.randn(nodes, CHANNELS)
     batch = torch.zeros(nodes, dtype=torch.int64)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    times = []
-    for _ in range(REPEATS):
+    before = peak_mib()
+    times: list[float] = []
+    while len(times) < REPEATS and sum(times) < LONG:
         start = time.process_time()
         out_x = layer(x, edges) if name == "gcn" else layer(x, edges, batch)
         out_x.square().mean().backward()
         times.append(time.process_time() - start)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    out.send({"cpu_seconds": round(sorted(times)[1], 3), "peak_mib": peak // 1024})
-
-
-def run_point(name: str, nodes: int, limit: float) -> dict[str, Any]:
-    """Run :func:`point` in a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=point, args=(name, nodes, there))
-    process.start()
-    there.close()
-    row: dict[str, Any] = {"layer": name, "nodes": nodes}
-    try:
-        row |= here.recv() if here.poll(limit) else {"failed": f"over {limit:g} s"}
-    except EOFError:
-        row |= {"failed": "the process died, for want of memory as a rule"}
-    process.kill()
-    process.join()
-    return row
+    seconds = sorted(times)[len(times) // 2]
+    return {"cpu_seconds": round(seconds, 3), "peak_mib": peak_mib() - before}
 
 
 def main() -> None:
     """Print a line per layer and size."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--nodes", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    parser.add_argument("--nodes", type=int, nargs="+", default=[1000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--layers", nargs="+", default=LAYERS, choices=LAYERS)
     parser.add_argument("--limit", type=float, default=300, help="seconds per point")
+    parser.add_argument("--gib", type=float, default=12, help="of memory per point")
+    parser.add_argument("--record", type=Path, help="file of results; runs in it are not repeated")
     given = parser.parse_args()
     check()
+    record = Record(given.record)
     for name in given.layers:
         for nodes in sorted(given.nodes):
-            row = run_point(name, nodes, given.limit)
+            run = partial(point, name, nodes)
+            row = record.once(
+                {"layer": name, "nodes": nodes},
+                partial(alone, run, seconds=given.limit, gib=given.gib),
+            )
             print(json.dumps(row), flush=True)
             if "failed" in row:
                 break

@@ -46,7 +46,7 @@ def histogram(values: Sequence[Sequence[int]]) -> sparse.csr_array:
     """Count each number per graph, columns divided by their largest count."""
     counts = _counts(values)
     most = counts.max(axis=0).toarray().ravel()
-    return sparse.csr_array(counts @ sparse.diags_array(1 / most))
+    return sparse.csr_array(counts @ sparse.diags_array(1 / np.maximum(most, 1)))
 
 
 def weisfeiler_leman(graphs: Sequence[Data]) -> sparse.csr_array:

@@ -35,14 +35,15 @@ class Collection:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Tables:
-    """Csv files: a row per node, a row per edge."""
+    """Csv files: a row per node, a row per edge; or an edge list alone."""
 
     kind: Literal["tables"] = "tables"
     """Which form of data this is."""
-    nodes: Path
-    """The nodes: a column ``id``, features, and where they are known the targets."""
     edges: Path
     """The edges: columns ``source`` and ``target``; others are features."""
+    nodes: Path | None = None
+    """The nodes: a column ``id``, features, and where they are known the targets. None: the nodes
+    are those that the edges name, and have no features."""
     directed: bool = False
     """Whether edges lead one way only."""
     graph: str | None = None

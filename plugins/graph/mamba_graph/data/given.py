@@ -36,7 +36,7 @@ def from_networkx(graph: nx.Graph) -> Data:
     Node features are the attribute ``x`` of every node, a number or several; edge features the
     attribute ``edge_attr``. Undirected edges go both ways.
 
-    :raises GraphError: when only some nodes or edges have the attribute.
+    :raises GraphError: when only some nodes or edges have the attribute, or it is no number.
     """
     place = {node: k for k, node in enumerate(graph)}
     ends = [(place[u], place[v]) for u, v in graph.edges()]
@@ -56,8 +56,13 @@ def _attribute(values: list[dict[str, Any]], name: str, what: str) -> torch.Tens
         return None
     if not all(have):
         raise GraphError(f"{what} {have.index(False)} has no attribute {name!r}, others have one")
-    rows = [torch.as_tensor(each[name], dtype=torch.float32).reshape(-1) for each in values]
-    return torch.stack(rows)
+    try:
+        rows = [torch.as_tensor(each[name], dtype=torch.float32).reshape(-1) for each in values]
+        return torch.stack(rows)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise GraphError(
+            f"the attribute {name!r} must hold as many numbers for every {what}: {error}"
+        ) from error
 
 
 def read_pair(nodes: Path, graph: str | None, directed: bool) -> tuple[list[Any], list[Data]]:

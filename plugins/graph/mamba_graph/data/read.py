@@ -49,8 +49,22 @@ def has_parts(source: Source) -> bool:
 
 
 def read_part(source: Collection, part: str | None) -> list[Data]:
-    """Return the graphs of an official part, or of a set without parts."""
-    root = source.root if source.download else _worked_on(source)
+    """Return the graphs of an official part, or of a set without parts.
+
+    :raises ConnectionError: when a download fails.
+    """
+    if not source.download:
+        return _of_pyg(source, _worked_on(source), part)
+    try:
+        return _of_pyg(source, source.root, part)
+    except OSError as error:
+        raise ConnectionError(
+            f"{source.name} could not be fetched ({error}): put its raw files into "
+            f"{str(source.root / _folder_name(source) / 'raw')!r} and leave download out"
+        ) from error
+
+
+def _of_pyg(source: Collection, root: Path, part: str | None) -> list[Data]:
     if source.family in _SPLIT:
         return list(_SPLIT[source.family](str(root), source.name, split=part or "train"))
     given = {"use_node_attr": source.attributes} if source.family == "tu" else {}
@@ -99,17 +113,28 @@ def read_tables(source: Tables) -> list[Data]:
 
     :raises GraphError: for missing columns, ids that occur twice, edges of unknown nodes.
     """
-    nodes, edges = _table(source.nodes, ("id",)), _table(source.edges, ("source", "target"))
+    edges = _table(source.edges, ("source", "target"))
+    if source.graph is not None and source.graph not in edges:
+        raise GraphError(f"{source.edges} has no column {source.graph!r}")
+    nodes = _named_nodes(edges, source) if source.nodes is None else _table(source.nodes, ("id",))
     if source.graph is None:
-        return [graph_of(nodes, edges, source, str(source.nodes))]
-    for path, table in ((source.nodes, nodes), (source.edges, edges)):
-        if source.graph not in table:
-            raise GraphError(f"{path} has no column {source.graph!r}")
+        return [graph_of(nodes, edges, source, str(source.nodes or source.edges))]
+    if source.graph not in nodes:
+        raise GraphError(f"{source.nodes} has no column {source.graph!r}")
     parts = dict(iter(edges.groupby(source.graph)))
     return [
         graph_of(part, parts.get(name, edges.iloc[:0]), source, f"graph {name!r}")
         for name, part in nodes.groupby(source.graph, sort=False)
     ]
+
+
+def _named_nodes(edges: pd.DataFrame, source: Tables) -> pd.DataFrame:
+    """Return a row for each node that edges name, in each graph, as they come."""
+    kept = [] if source.graph is None else [source.graph]
+    ends = [
+        edges[[*kept, column]].rename(columns={column: "id"}) for column in ("source", "target")
+    ]
+    return pd.concat(ends).sort_index(kind="stable").drop_duplicates(ignore_index=True)
 
 
 def _table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:

@@ -16,6 +16,8 @@ from mamba_graph.networks.config import GraphConfig
 Sample = dict[str, Tensor]
 INPUTS = ("x", "edge_index", "edge_attr", "encoding")
 """Tensors of one graph that the model reads."""
+EVAL_SEED = 0
+"""Of what is drawn in validation, test and use (node numbers, unjoined pairs): drawn once."""
 
 
 def prepared(data: object, config: GraphConfig, name: str) -> Sample:

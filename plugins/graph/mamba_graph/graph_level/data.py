@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 from mamba_graph.data.check import GraphError
 from mamba_graph.data.config import Collection
 from mamba_graph.data.read import has_parts, read, read_part
-from mamba_graph.data.samples import Sample, packed, prepared, shuffled
+from mamba_graph.data.samples import EVAL_SEED, Sample, packed, prepared, shuffled
 from mamba_graph.graph_level.config import (
     GraphClassifierConfig,
     GraphRegressorConfig,
@@ -23,8 +23,6 @@ from mamba_graph.graph_level.config import (
 
 Ints = NDArray[np.int64]
 ModelConfig = GraphClassifierConfig | GraphRegressorConfig
-EVAL_SEED = 0
-"""Of the node numbers of validation and test graphs: drawn once, not the file's."""
 
 
 class GraphsDataset:

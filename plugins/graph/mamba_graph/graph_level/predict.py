@@ -12,9 +12,8 @@ from torch import Tensor
 
 from mamba_graph.data.files import GraphFilePredictor
 from mamba_graph.data.given import given_graphs, read_pair
-from mamba_graph.data.samples import packed, prepared, shuffled
+from mamba_graph.data.samples import EVAL_SEED, packed, prepared, shuffled
 from mamba_graph.graph_level.config import GraphsPredict
-from mamba_graph.graph_level.data import EVAL_SEED
 
 
 class _GraphPredictor(GraphFilePredictor):

@@ -13,12 +13,10 @@ from torch_geometric.utils import to_undirected
 
 from mamba_graph.data.check import GraphError
 from mamba_graph.data.read import read
-from mamba_graph.data.samples import Sample, packed, prepared, shuffled
+from mamba_graph.data.samples import EVAL_SEED, Sample, packed, prepared, shuffled
 from mamba_graph.link_level.config import LinkConfig, LinksData
 
 Ints = NDArray[np.int64]
-EVAL_SEED = 0
-"""Of node numbers and unjoined pairs in validation and test: drawn once."""
 
 
 class LinksDataset:

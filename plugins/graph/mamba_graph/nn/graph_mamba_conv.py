@@ -25,12 +25,13 @@ class GraphMambaConv(nn.Module):
     """Graph-Mamba's layer (Wang et al., 2402.00789) with the manners of PyG's ``GPSConv``.
 
     ``h = norm(x + conv(x)) + norm(x + scan(x))``, then ``norm(h + mlp(h))``. In a script that
-    uses ``GPSConv(channels, conv, heads=4)`` only this line changes; ``heads``, ``attn_type``
-    and ``attn_kwargs`` have no meaning here. The graphs of a batch are read packed, never padded.
+    uses ``GPSConv(channels, conv, heads=4)`` only this line changes; ``attn_type`` and
+    ``attn_kwargs`` have no meaning here. The graphs of a batch are read packed, never padded.
 
     :param channels: of the nodes.
     :param conv: any message-passing layer of PyG, or None. One that returns ``(x, edge_attr)``
         is supported: the layer then returns both.
+    :param heads: stands where ``GPSConv`` has it, and says nothing here: a scan has no heads.
     :param dropout, act, act_kwargs, norm, norm_kwargs: as in ``GPSConv``.
     :param mixer: what reads the nodes: a registered name, or a dict with ``name`` and fields.
     :param order: in which order: a registered order of nodes, or an expression of several.
@@ -45,12 +46,13 @@ class GraphMambaConv(nn.Module):
         self,
         channels: int,
         conv: nn.Module | None,
-        *,
+        heads: int = 1,
         dropout: float = 0.0,
         act: str | Callable[..., Tensor] = "relu",
         act_kwargs: dict[str, Any] | None = None,
         norm: str | Callable[..., Tensor] | None = "batch_norm",
         norm_kwargs: dict[str, Any] | None = None,
+        *,
         mixer: MixerChoice | str | Mapping[str, Any] = "mamba1",
         order: str = "degree(noise=true)",
         bidirectional: bool = False,
@@ -105,6 +107,7 @@ class GraphMambaConv(nn.Module):
         order: Tensor | None = None,
         cu_seqlens: Tensor | None = None,
         tokens: Tensor | None = None,
+        rank: Tensor | None = None,
         **kwargs: Any,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Run the layer.
@@ -119,6 +122,8 @@ class GraphMambaConv(nn.Module):
         :param tokens: int64 ``(nodes, tokens per node)``, with ``order``: the sequence shows
             several nodes for each, itself last; see
             :func:`~mamba_graph.orders.walks.neighbours_first`.
+        :param rank: int64 ``(nodes,)``, each node's place in its graph, for the order
+            ``node-rank``: what :class:`~mamba_graph.orders.AddNodeRank` stores as ``data.rank``.
         :param kwargs: for ``conv``.
         :returns: ``(nodes, channels)``, and the new edge features where ``conv`` has some.
         """
@@ -131,7 +136,7 @@ class GraphMambaConv(nn.Module):
             local = F.dropout(local, p=self.dropout, training=self.training)
             outputs.append(self._normed(self.norm1, local + x, batch))
         if order is None:
-            read = self._ordered(x, edge_index, batch)
+            read = self._ordered(x, edge_index, batch, rank)
         else:
             read = self._scanned(x, order, cu_seqlens, tokens)
         read = F.dropout(read, p=self.dropout, training=self.training)
@@ -155,10 +160,18 @@ class GraphMambaConv(nn.Module):
         read = self.scan(x[tokens.flatten()][None], order=order, cu_seqlens=cu_seqlens)[0]
         return read.unflatten(0, tokens.shape)[:, -1]
 
-    def _ordered(self, x: Tensor, edge_index: Adj, batch: Tensor | None) -> Tensor:
+    def _ordered(
+        self, x: Tensor, edge_index: Adj, batch: Tensor | None, rank: Tensor | None
+    ) -> Tensor:
         """Work the order out, for nodes in any order, and scan."""
         if batch is None:
             batch = torch.zeros(x.shape[0], dtype=torch.int64, device=x.device)
+        for name, given in (("batch", batch), ("rank", rank)):
+            if given is not None and (given.shape != x.shape[:1] or given.is_floating_point()):
+                raise ValueError(
+                    f"{name} is {given.dtype} of shape {tuple(given.shape)}: a whole number for "
+                    f"each of {x.shape[0]} nodes is expected"
+                )
         by_graph = batch.argsort(stable=True)
         edges = _plain(edge_index)
         check_edges(edges, x.shape[0])
@@ -174,6 +187,7 @@ class GraphMambaConv(nn.Module):
             # sums in another order differ in the last digits: these must not decide
             features=packed.detach().bfloat16(),
             noise=self._noise(batch),
+            rank=None if rank is None else rank[by_graph],
         )
         table = scan_orders.paths_of(self.order, context)
         return self.scan(packed[None], order=table, cu_seqlens=cu_seqlens)[0][place]

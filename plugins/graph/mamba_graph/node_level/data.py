@@ -14,12 +14,10 @@ from mamba_core.training.data import epoch_order
 from mamba_graph.data.check import GraphError
 from mamba_graph.data.partition import induced, partition
 from mamba_graph.data.read import read
-from mamba_graph.data.samples import Sample, packed, prepared, shuffled
+from mamba_graph.data.samples import EVAL_SEED, Sample, packed, prepared, shuffled
 from mamba_graph.node_level.config import NodeClassifierConfig, NodesData
 
 PARTS = ("train", "val", "test")
-EVAL_SEED = 0
-"""Of the node numbers of validation and test: drawn once, not the file's."""
 
 
 class NodesDataset:

@@ -10,9 +10,8 @@ import torch
 
 from mamba_graph.data.files import GraphFilePredictor
 from mamba_graph.data.given import given_graphs, read_pair
-from mamba_graph.data.samples import packed, prepared, shuffled
+from mamba_graph.data.samples import EVAL_SEED, packed, prepared, shuffled
 from mamba_graph.node_level.config import NodesPredict
-from mamba_graph.node_level.data import EVAL_SEED
 
 
 class NodePredictor(GraphFilePredictor):

@@ -12,7 +12,6 @@ import argparse
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import mean, stdev
 
 import torch
 from rich.console import Console
@@ -20,6 +19,7 @@ from rich.progress import Progress
 
 import mamba_core
 from mamba_timeseries.classify.data import read_ts
+from mamba_timeseries.results import cell, head, row
 
 SETS = (
     "GunPoint",
@@ -71,10 +71,8 @@ def _score(folder: Path) -> tuple[float, float]:
 
 def table(found: Mapping[str, Sequence[float]]) -> str:
     """Return accuracies as a table: mean and deviation over seeds."""
-    lines = ["| set | accuracy | seeds |", "|---|---|---|"]
-    for name, values in found.items():
-        spread = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
-        lines.append(f"| {name} | {mean(values):.3f}{spread} | {len(values)} |")
+    lines = [head(["set", "accuracy", "seeds"])]
+    lines += [row([name, cell(values, 3), str(len(values))]) for name, values in found.items()]
     return "\n".join(lines)
 
 

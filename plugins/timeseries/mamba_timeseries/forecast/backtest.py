@@ -27,6 +27,15 @@ class BacktestResult:
     forecasts: pd.DataFrame
     """Every forecast beside what came: ``model, cutoff, unique_id, ds, y, yhat, q...``."""
 
+    def plot(self, model: str | None = None, *, series: int = 4) -> Any:
+        """Draw a model's forecasts over what came; None draws the best one's.
+
+        See :func:`mamba_timeseries.forecast.plot.plot_backtest`.
+        """
+        from mamba_timeseries.forecast.plot import plot_backtest
+
+        return plot_backtest(self.forecasts, model or self.table["model"][0], series=series)
+
 
 def backtest(
     forecaster: Forecaster,

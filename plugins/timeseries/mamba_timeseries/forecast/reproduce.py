@@ -9,11 +9,9 @@ validation windows; test windows are read once, after that.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
@@ -22,7 +20,6 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mamba_core import registry
-from mamba_core.atomic import new_file
 from mamba_timeseries.forecast import fit as fitting
 from mamba_timeseries.forecast.baselines import Repeat, Seasonal, WindowMean, fit_ridge
 from mamba_timeseries.forecast.candidates import learn
@@ -38,6 +35,7 @@ from mamba_timeseries.forecast.protocol import (
     load_standard,
 )
 from mamba_timeseries.forecast.scale import SeriesScale
+from mamba_timeseries.results import cell, head, read, row, write
 
 HORIZONS = {"ETTh1": (96, 192, 336, 720), "Exchange": (96, 192, 336, 720), "ILI": (24, 36, 48, 60)}
 LOOK_BACK = {"ETTh1": 96, "Exchange": 96, "ILI": 104}
@@ -45,14 +43,14 @@ CYCLE = {"ETTh1": 24, "Exchange": 0, "ILI": 52}
 """Hours of the day, weeks of the year; exchange rates have none."""
 
 _SLOW = {"lr": 1.5e-4, "warmup_steps": 50, "weight_decay": 0.0}
-_BRIEF = {"lr": 5e-4, "max_steps": 528}
+_BRIEF = {"lr": 5e-4, "max_steps": 264}
 TRAIN: dict[str, dict[str, Any]] = {
     "s_mamba": {**_SLOW, "max_steps": 792, "ema": None},
     "s_mamba_residual": {**_SLOW, "max_steps": 528, "ema": 0.99},
     "bi_mamba_plus": _BRIEF,
     "cmamba": _BRIEF,
     "mamba_ts": _BRIEF,
-    "time_machine": {**_BRIEF, "max_steps": 264},
+    "time_machine": _BRIEF,
 }
 """Training by preset where it differs from :data:`DEFAULT`; one setting for all horizons."""
 DEFAULT: dict[str, Any] = {"lr": 1e-3, "max_steps": 792, "ema": 0.99}
@@ -180,43 +178,25 @@ def table(name: str, runs_of: Path, presets: Sequence[str]) -> str:
 
     :param runs_of: folder of one set and look-back.
     """
-    head = ["model", *(f"H {h}" for h in HORIZONS[name]), "seeds"]
-    lines = [" | ".join(head), " | ".join("---" for _ in head)]
+    lines = [head(["model", *(f"H {h}" for h in HORIZONS[name]), "seeds"])]
     closed = read(runs_of / "closed_form.json")
     for label in next(iter(closed.values()), {}):
         cells = ["{mse:.4f} / {mae:.4f}".format(**closed[str(h)][label]) for h in HORIZONS[name]]
-        lines.append(" | ".join([label, *cells, "closed form"]))
+        lines.append(row([label, *cells, "closed form"]))
     for preset in presets:
         cells, seeds = [], set()
         for h in HORIZONS[name]:
             runs = [read(p) for p in sorted(runs_of.glob(f"{preset}_h{h}_s*.json"))]
             cells.append(_cell(runs))
             seeds.add(len(runs))
-        lines.append(" | ".join([f"`{preset}`", *cells, ", ".join(map(str, sorted(seeds)))]))
-    return "\n".join(f"| {line} |" for line in lines)
+        lines.append(row([f"`{preset}`", *cells, ", ".join(map(str, sorted(seeds)))]))
+    return "\n".join(lines)
 
 
 def _cell(runs: Sequence[dict[str, float]]) -> str:
     if not runs:
         return "not run"
-    shown = []
-    for metric in ("mse", "mae"):
-        values = [r[metric] for r in runs]
-        spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
-        shown.append(f"{mean(values):.4f}{spread}")
-    return " / ".join(shown)
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Return a result; empty where there is none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def write(path: Path, found: Any) -> None:
-    """Write a result whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with new_file(path) as unfinished:
-        unfinished.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    return " / ".join(cell([r[metric] for r in runs], 4) for metric in ("mse", "mae"))
 
 
 def main(words: Iterable[str] | None = None) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from mamba_timeseries.forecast.config import ForecastTrain
 from mamba_timeseries.forecast.data import WindowSplit
 from mamba_timeseries.forecast.objective import pinball
 from mamba_timeseries.forecast.protocol import Array, StandardSet, Windows, load_standard
+from mamba_timeseries.results import cell, head, read, row, write
 
 LEVELS = tuple(k / 10 for k in range(1, 10))
 H = 96
@@ -87,28 +87,23 @@ def main(words: Iterable[str] | None = None) -> None:
     given = parser.parse_args(None if words is None else list(words))
     torch.set_num_threads(1)
     data = load_standard("ETTh1", given.root)
-    print("| model | pinball | inside the 80 % band | seeds |\n|---|---|---|---|")
+    print(head(["model", "pinball", "inside the 80 % band", "seeds"]))
     for part, name in (("val", "validation"), ("train", "training")):
-        row = of_ridge(data, part)
-        told = f"{row['pinball']:.4f} | {row['coverage']:.3f}"
-        print(f"| ridge + residuals of the {name} windows | {told} | closed form |")
+        told = of_ridge(data, part)
+        cells = [f"{told['pinball']:.4f}", f"{told['coverage']:.3f}"]
+        print(row([f"ridge + residuals of the {name} windows", *cells, "closed form"]))
     for preset in given.presets:
         rows = []
         for seed in given.seeds:
             path = given.out / "ETTh1_quantiles" / f"{preset}_s{seed}.json"
             if not path.is_file():
-                reproduce.write(path, run(data, preset, seed))
-            rows.append(reproduce.read(path))
-        cells = [_spread([row[key] for row in rows], 4 - k) for k, key in enumerate(_KEYS)]
-        print(f"| `{preset}` | {' | '.join(cells)} | {len(rows)} |", flush=True)
+                write(path, run(data, preset, seed))
+            rows.append(read(path))
+        cells = [cell([run[key] for run in rows], 4 - k) for k, key in enumerate(_KEYS)]
+        print(row([f"`{preset}`", *cells, str(len(rows))]), flush=True)
 
 
 _KEYS = ("pinball", "coverage")
-
-
-def _spread(values: list[float], digits: int) -> str:
-    wide = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{mean(values):.{digits}f}{wide}"
 
 
 if __name__ == "__main__":

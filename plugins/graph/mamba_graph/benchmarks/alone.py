@@ -1,0 +1,48 @@
+"""Run one measurement in a process of its own, so that its time and its peak are its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection
+
+from mamba_graph.benchmarks.record import Row
+
+
+def alone(measure: Callable[[], Row], *, seconds: float, gib: float) -> Row:
+    """Return what a function returns, or ``{"failed": why}``.
+
+    :param measure: picklable; a partial of a module's function.
+    :param seconds: after which it is stopped.
+    :param gib: of data, above which memory is refused (Linux).
+    """
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=partial(_send, measure, gib, there))
+    process.start()
+    there.close()
+    try:
+        return here.recv() if here.poll(seconds) else {"failed": f"over {seconds:g} s"}
+    except EOFError:
+        return {"failed": "the process died"}
+    finally:
+        process.kill()
+        process.join()
+
+
+def _send(measure: Callable[[], Row], gib: float, out: Connection) -> None:
+    size = int(gib * 2**30)
+    resource.setrlimit(resource.RLIMIT_DATA, (size, size))
+    try:
+        out.send(measure())
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
+            raise
+        out.send({"failed": f"over {gib:g} GiB"})
+
+
+def peak_mib() -> int:
+    """Return the most memory this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
