@@ -12,6 +12,7 @@ from mamba_core._version import __version__
 
 if TYPE_CHECKING:
     from mamba_core import blocks, mixers, registry, scan_orders
+    from mamba_core.exporting import export
     from mamba_core.pretrained import from_pretrained, save_pretrained
     from mamba_core.training import evaluate, predict, train
     from mamba_kernels import ops
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "blocks": "mamba_core.blocks",
     "evaluate": "mamba_core.training:evaluate",
+    "export": "mamba_core.exporting:export",
     "from_pretrained": "mamba_core.pretrained:from_pretrained",
     "mixers": "mamba_core.mixers",
     "ops": "mamba_core.kernel_backends:ops",
@@ -33,6 +35,7 @@ __all__ = [
     "__version__",
     "blocks",
     "evaluate",
+    "export",
     "from_pretrained",
     "mixers",
     "ops",

@@ -20,6 +20,7 @@ COMMANDS = {
     "train": ("mamba_core.cli.train", "Train a task."),
     "eval": ("mamba_core.cli.eval", "Measure a trained model on a task's data."),
     "predict": ("mamba_core.cli.predict", "Run a trained model on files."),
+    "export": ("mamba_core.cli.export", "Write a model as a torch.export program or as ONNX."),
     "bench": ("mamba_core.cli.bench", "Measure speed on this machine."),
     "scan-order": ("mamba_core.cli.scan_order", "Show scan orders, or check one of your own."),
     "check": ("mamba_core.cli.check", "Run the conformance checks of a task or a plugin."),

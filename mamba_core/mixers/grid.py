@@ -42,7 +42,7 @@ class GridMixer(Mixer):
                 f"{name} needs the grid of its tokens, shape=(H, W) with H W = {x.shape[1]}, "
                 f"got {None if shape is None else tuple(shape)}"
             )
-        return self.mix(x, (int(shape[0]), int(shape[1])))
+        return self.mix(x, (shape[0], shape[1]))
 
     @abstractmethod
     def mix(self, x: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -16,6 +16,16 @@ Builder = Callable[..., Tensor]
 """``(shape, *, device) -> (K, L)``."""
 
 
+def arithmetic(build: Builder) -> Builder:
+    """Mark a builder that only computes with the sizes, and never asks what they are.
+
+    Such an order goes into an exported graph as it is, for grids of any size; of others the graph
+    holds the table of one shape.
+    """
+    build.arithmetic = True  # type: ignore[attr-defined]
+    return build
+
+
 def ids(shape: Sequence[int], device: Device) -> Tensor:
     """Return the token ids in the form of their grid, int64 ``shape``."""
     return torch.arange(math.prod(shape), device=device).view(tuple(shape))

@@ -84,10 +84,13 @@ class NamedOrder:
         :raises ScanOrderError: for a shape with another number of dimensions or a zero in it,
             or when the registered function does not return what it promises.
         """
+        if torch.compiler.is_exporting() and self._node.arithmetic:
+            return self._node.table(tuple(shape), device)  # of sizes the graph may not know yet
         return self._table(tuple(shape), str(device))
 
     @torch.compiler.assume_constant_result  # torch.compile takes a table as it is
     def _table(self, shape: tuple[int, ...], device: str) -> Tensor:
+        shape = tuple(map(int, shape))  # an exported graph that asked for a table is for one shape
         table = _cache.get((self, shape, device))
         if table is None:
             grid = self._grid(shape)

@@ -49,6 +49,11 @@ class Node:
         """Whether the order promises to read tokens as they arrive."""
         return False
 
+    @property
+    def arithmetic(self) -> bool:
+        """Whether :meth:`table` also works for sizes that a traced graph does not know yet."""
+        return False
+
     def extra(self, shape: Shape) -> int:
         """How many tokens there are besides the grid's."""
         return self.base.extra(shape)
@@ -85,6 +90,10 @@ class Registered(Node):
     @property
     def causal(self) -> bool:
         return self.spec.causal
+
+    @property
+    def arithmetic(self) -> bool:
+        return getattr(self.order, "arithmetic", False)
 
     def extra(self, shape: Shape) -> int:
         return 0
@@ -129,6 +138,10 @@ class Reversed(Node):
     """Every path backwards; empty slots stay behind."""
 
     base: Node
+
+    @property
+    def arithmetic(self) -> bool:
+        return self.base.arithmetic and self.cover == "all"
 
     def table(self, shape: Shape, device: Device) -> Tensor:
         turned = self.base.table(shape, device).flip(-1)
@@ -195,6 +208,10 @@ class Stacked(Node):
     @property
     def paths(self) -> int:
         return sum(part.paths for part in self.parts)
+
+    @property
+    def arithmetic(self) -> bool:
+        return all(part.arithmetic for part in self.parts)
 
     def extra(self, shape: Shape) -> int:
         counts = [part.extra(shape) for part in self.parts]

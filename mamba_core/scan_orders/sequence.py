@@ -9,9 +9,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mamba_core.scan_orders.grid import Device, by_keys, ids
+from mamba_core.scan_orders.grid import Device, arithmetic, by_keys, ids
 
 
+@arithmetic
 def raster(shape: tuple[int, ...], *, device: Device = "cpu") -> Tensor:
     """Tokens as they lie in memory: ``p[k] = k``.
 
@@ -22,6 +23,7 @@ def raster(shape: tuple[int, ...], *, device: Device = "cpu") -> Tensor:
     return torch.arange(math.prod(shape), device=device)[None]
 
 
+@arithmetic
 def reverse(shape: tuple[int, ...], *, device: Device = "cpu") -> Tensor:
     """Last token first: ``p[k] = L - 1 - k``.
 
@@ -30,6 +32,7 @@ def reverse(shape: tuple[int, ...], *, device: Device = "cpu") -> Tensor:
     return raster(shape, device=device).flip(-1)
 
 
+@arithmetic
 def bidirectional(shape: tuple[int, ...], *, device: Device = "cpu") -> Tensor:
     """Two paths, forward and backward, as in Vim (Zhu et al., 2401.09417).
 

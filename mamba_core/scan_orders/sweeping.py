@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mamba_core.scan_orders.grid import Device, by_keys, coordinates, ids
+from mamba_core.scan_orders.grid import Device, arithmetic, by_keys, coordinates, ids
 from mamba_core.scan_orders.sequence import raster
 
 
+@arithmetic
 def cross(shape: tuple[int, int], *, device: Device = "cpu") -> Tensor:
     """Rows, columns, and both backwards: the cross-scan of VMamba (2401.10166).
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mamba_kernels import backends
 from mamba_kernels.backends.layout import working_dtype
+from mamba_kernels.plain import plain_form
 
 LIBRARY = torch.library.Library("mamba_kernels", "DEF")
 
@@ -24,7 +25,8 @@ Fake = Callable[..., tuple[Tensor, Tensor]]
 def define(
     op: str, tensors: Sequence[str], options: Sequence[str], fake: Fake
 ) -> Callable[..., Any]:
-    """Register ``op`` and its backward; returns the callable operator.
+    """Register ``op`` and its backward; returns what calls it, or its plain form inside
+    :func:`~mamba_kernels.plain.plain_ops`.
 
     :param tensors: names of the differentiable inputs, ``"D?"`` for an optional one.
     :param options: schema text of the other inputs, ``"Tensor? order"`` for instance. ``bool keep``
@@ -43,7 +45,13 @@ def define(
     _define_forward(op, fake)
     _define_backward(op, count)
     _define_autograd(op, count)
-    return getattr(torch.ops.mamba_kernels, op).default
+    operator = getattr(torch.ops.mamba_kernels, op).default
+
+    def call(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
+        plain = plain_form(op)
+        return operator(*args) if plain is None else (*plain(*args[:-2]), args[0].new_empty(0))
+
+    return call
 
 
 def _define_forward(op: str, fake: Fake) -> None:

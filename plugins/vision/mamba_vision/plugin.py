@@ -7,10 +7,13 @@ from collections.abc import Iterable
 from mamba_registry import TaskSpec, hookimpl
 from mamba_registry.specs import MixerSpec
 from mamba_vision.classification.official import OFFICIAL
+from mamba_vision.classification.trained import TRAINED
 
 __mamba_api__ = (1, 0)
 _BACKBONES = (
     "mnist_250k",
+    "digits_8x8",
+    "cifar_250k",
     "cifar_1m",
     "cifar_5m",
     "vim_tiny",
@@ -89,12 +92,13 @@ def mamba_tasks() -> Iterable[TaskSpec]:
                 "resnet20",
                 "cct_2_3x2",
                 "vit_mnist_250k",
+                "vit_cifar_250k",
                 "vit_cifar_1m",
             ),
             preset_fields="mamba_vision.classification.presets:PRESETS",
             default_preset="vim_tiny",
             scan_orders=("bidirectional", "cross", "hilbert", "serpentine4"),
-            weights=OFFICIAL,
+            weights=(*OFFICIAL, *TRAINED),
             requires=("torchvision", "PIL"),
             requires_data=("torchvision", "PIL"),
             card="mamba_vision:cards/vision-cls.md",
@@ -144,6 +148,7 @@ def mamba_tasks() -> Iterable[TaskSpec]:
                 "tiny",
                 "camvid_unet",
                 "camvid_upernet",
+                "camvid_conv_unet",
                 "camvid_resnet_unet",
                 "vim_tiny",
                 "vmamba_tiny",

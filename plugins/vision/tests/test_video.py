@@ -151,6 +151,7 @@ def test_layers_take_turns_at_the_axes():
         {"scan_order": "hilbert3d+hilbert3d:reverse"},
         {"scan_order": "snake3d|temporal-first:reverse", "class_token": "last"},
         {"scan_order": "axis-alternation", "merge": "none"},
+        {"scan_order": "raster:fold(0)|raster:fold(1, 2)", "class_token": "none"},
         {"mixer": "attention"},
         {"mixer": {"name": "vssd", "headdim": 8}, "class_token": "none"},
         {"mixer": "mamba2d", "class_token": "none"},
@@ -172,10 +173,13 @@ def test_any_order_and_mixer(fields):
 
 
 def test_what_cannot_go_together_is_said():
+    first = {"kind": "videomamba", "class_token": "first"}
     with pytest.raises(ConfigError, match=r"\(t, h, w\)"):
         build(scan_order="cross")
     with pytest.raises(ConfigError, match="sees no other token"):
-        build(scan_order="temporal-first")
+        build(scan_order="temporal-first", architecture=first)
+    attention = {"name": "attention", "num_heads": 2, "causal": False}
+    build(scan_order="temporal-first", architecture=first, mixer=attention)
     with pytest.raises(ConfigError, match="no place for a class token"):
         build(mixer={"name": "vssd", "headdim": 8})
 

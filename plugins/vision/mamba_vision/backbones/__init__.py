@@ -13,6 +13,7 @@ from mamba_vision.backbones.hybrid import Hybrid, HybridConfig
 from mamba_vision.backbones.mixing import Mixing
 from mamba_vision.backbones.plainmamba import PlainMambaColumn, PlainMambaConfig
 from mamba_vision.backbones.resnet import ResNet, ResNetConfig
+from mamba_vision.backbones.unet import UNetEncoder, UNetEncoderConfig
 from mamba_vision.backbones.vim import Vim, VimConfig
 from mamba_vision.backbones.vmamba import VMamba, VMambaConfig
 
@@ -23,7 +24,8 @@ Architecture = Annotated[
     | PlainMambaConfig
     | HybridConfig
     | ResNetConfig
-    | CCTConfig,
+    | CCTConfig
+    | UNetEncoderConfig,
     Field(discriminator="kind"),
 ]
 """The config of a backbone; ``kind`` says which."""
@@ -36,6 +38,7 @@ _CLASSES: dict[type, type[ImageBackbone]] = {
     HybridConfig: Hybrid,
     ResNetConfig: ResNet,
     CCTConfig: CCT,
+    UNetEncoderConfig: UNetEncoder,
 }
 
 

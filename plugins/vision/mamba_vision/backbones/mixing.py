@@ -73,7 +73,7 @@ def layer_orders(
     """
     parts = mixing.scan_order.split("|")  # layers take turns
     if extra is not None:
-        parts = _with_token(parts, extra, dims)
+        parts = _with_token(parts, extra, dims, causal=_is_causal(mixing.mixer))
     orders = [scan_orders.get(part) for part in parts]
     if mixing.merge == "none" and len(orders) == 1:
         orders = list(orders[0].cycle().orders) if hasattr(orders[0], "cycle") else orders
@@ -86,17 +86,23 @@ def layer_orders(
     return [orders[k % len(orders)] for k in range(depth)]  # type: ignore[misc]
 
 
-def _with_token(parts: list[str], place: str, dims: int) -> list[str]:
+def _is_causal(choice: MixerChoice) -> bool:
+    """Whether a mixer's outputs depend on no later token of a path."""
+    return registry.mixer_spec(choice.name).causal and choice.fields.get("causal", True)
+
+
+def _with_token(parts: list[str], place: str, dims: int, *, causal: bool) -> list[str]:
     """Put a class token into every path of every part.
 
     A path that is an earlier one backwards has it mirrored, as when a whole sequence is flipped: a
     token that stands first on the way there is the last on the way back, and sees all others.
 
-    :raises ConfigError: for a token that is read before all others wherever it is read.
+    :param causal: whether mixers see earlier tokens only.
+    :raises ConfigError: for a token that then is read before all others in every path.
     """
     forward: list[tuple[str, Tensor]] = []
     placed = []
-    sees = place != "head"
+    sees = place != "head" or not causal
     for part in parts:
         order = scan_orders.get(part)
         fits = isinstance(order, scan_orders.NamedOrder) and order.dims in (None, dims)

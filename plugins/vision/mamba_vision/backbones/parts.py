@@ -25,7 +25,10 @@ def to_map(tokens: Tensor, shape: tuple[int, ...]) -> Tensor:
 def pad_to(images: Tensor, patch: int, stride: int) -> Tensor:
     """Add zeros below and to the right until whole patches cover the image."""
     extra = [-(size - patch) % stride for size in images.shape[2:]]
-    return F.pad(images, (0, extra[1], 0, extra[0])) if any(extra) else images
+    # a traced graph always pads: it must not assume that other sizes need no zeros either
+    if torch.compiler.is_exporting() or any(extra):
+        return F.pad(images, (0, extra[1], 0, extra[0]))
+    return images
 
 
 def grid_of(image_size: tuple[int, int], patch: int, stride: int) -> tuple[int, int]:

@@ -32,7 +32,8 @@ def resample_positions(
             f"positions has {positions.shape[1]} rows; a grid of {old[0]}x{old[1]} with {extra} "
             f"class tokens has {cells + extra}"
         )
-    if tuple(old) == tuple(new):
+    # a traced graph always resamples (the same grid comes out as it was): it is for other sizes too
+    if not torch.compiler.is_exporting() and tuple(old) == tuple(new):
         return positions
     if class_index is None:
         return _resized(positions, old, new)

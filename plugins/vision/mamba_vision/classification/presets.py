@@ -75,6 +75,15 @@ def _efficient(depths: tuple[int, ...], width: int, expand: float) -> dict[str, 
     return {"kind": "efficientvmamba", "depths": depths, "width": width, "expand": expand}
 
 
+_TINY_HIERARCHY = {
+    "kind": "vmamba",
+    "depths": (1, 1, 1, 1),
+    "width": 16,
+    "mlp_ratio": 2.0,
+    "stem": "small",
+    "drop_path": 0.0,
+}
+"""For small images on a CPU: 2 to 16 pixels per cell, 250 k parameters."""
 _ARCHITECTURES: dict[str, dict[str, Any]] = {
     "vim_tiny": _VIM,
     "vim_tiny_stride8": {**_VIM, "stride": 8},
@@ -128,7 +137,16 @@ PRESETS: dict[str, dict[str, Any]] = {
         | {"mixing": {"mixer": {"name": "mamba2", "d_state": 8, "headdim": 16, "chunk_size": 16}}},
     },
     # small images, from scratch
-    "mnist_250k": {**_MNIST, "architecture": _small(64, 5, conv_layers=2)},
+    "mnist_250k": {**_MNIST, "architecture": _TINY_HIERARCHY},
+    "digits_8x8": {
+        "image_size": (8, 8),
+        "in_chans": 1,
+        "num_classes": 10,
+        "mean": (0.305,),
+        "std": (0.376,),
+        "architecture": _small(48, 4, conv_layers=2, patch_size=2),
+    },
+    "cifar_250k": {**_CIFAR, "architecture": _TINY_HIERARCHY},
     "cifar_1m": {**_CIFAR, "architecture": _small(128, 6, conv_layers=2)},
     "cifar_5m": {**_CIFAR, "architecture": _small(256, 9, conv_layers=2)},
 }
@@ -141,6 +159,10 @@ PRESETS |= {
     "vit_mnist_250k": {
         **_MNIST,
         "architecture": {**_VIT, "d_model": 80, "depth": 4, "heads": 4},
+    },
+    "vit_cifar_250k": {
+        **_CIFAR,
+        "architecture": {**_VIT, "d_model": 80, "depth": 5, "heads": 4},
     },
     "vit_cifar_1m": {
         **_CIFAR,

@@ -43,7 +43,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "architecture": _SMALL,
         "decoder": {"kind": "upernet", "channels": 64},
     },
-    # the peer: convolutions only, in the same decoder
+    # peers: convolutions only, in the same decoder; the first is of the same size
+    "camvid_conv_unet": {
+        **_CAMVID,
+        "architecture": {"kind": "unet", "width": 16},
+        "decoder": {"kind": "unet", "channels": (128, 64, 32, 16), "image_channels": 0},
+    },
     "camvid_resnet_unet": {
         **_CAMVID,
         "architecture": {"kind": "resnet", "width": 32, "depth": 2},
