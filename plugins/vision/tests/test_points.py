@@ -371,7 +371,14 @@ def test_trained_saved_measured_and_used(folder):
         out=folder / "run",
         model={"num_classes": 2, "labels": ("flat", "long")},
         data=data,
-        train={"max_steps": 30, "batch_size": 4, "lr": 5e-3, "warmup_steps": 5, "ema": None},
+        train={
+            "max_steps": 60,
+            "val_every": 60,
+            "batch_size": 4,
+            "lr": 5e-3,
+            "warmup_steps": 5,
+            "ema": None,
+        },
     )
     assert result.score == 1.0
     measured = mamba_core.evaluate(folder / "run" / "best", data=data)
