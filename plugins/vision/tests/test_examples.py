@@ -37,7 +37,7 @@ def test_classify_a_folder(tmp_path):
 @pytest.mark.slow
 def test_segment_a_street(tmp_path):
     shown = run("segment_a_street", tmp_path, "--steps", "30")
-    assert float(re.search(r"mIoU ([\d.]+)", shown)[1]) > 0.4  # all sky: below 0.15
+    assert float(re.search(r"mIoU ([\d.]+)", shown)[1]) > 0.25  # one class everywhere: below 0.15
     assert len(list((tmp_path / "street").rglob("*.png"))) == 2
 
 
@@ -46,5 +46,5 @@ def test_segment_a_street(tmp_path):
 def test_own_order_and_mixer(tmp_path):
     shown = run("own_order_and_mixer", tmp_path, "--steps", "60")
     shares = [float(share) for share in re.findall(r": ([\d.]+)% right", shown)]
-    assert len(shares) == 4
+    assert len(shares) == 3
     assert min(shares) > 30  # chance is 10
