@@ -48,7 +48,7 @@ def scaling(rows: Sequence[Row]) -> Any:
         (axes[1], "peak_mib", "MiB above the start"),
     ):
         _lines(axis, curves(rows, "layer", "nodes", y), "nodes", label)
-        axis.set_yscale("symlog", linthresh=1e-3 if y == "cpu_seconds" else 1)
+        axis.set_yscale("log")
     axes[0].legend()
     return figure
 
