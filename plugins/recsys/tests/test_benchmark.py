@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mamba_recsys import benchmark
+from mamba_recsys.service.load import load
 
 
 @pytest.mark.slow
@@ -42,3 +43,20 @@ def test_states_agree():
     for preset in ("mamba4rec", "sasrec"):
         model = benchmark.build(preset, 50, 30).eval()
         assert benchmark.check(model, 50, 30) < benchmark.TOLERANCE
+
+
+@pytest.mark.slow
+def test_the_service_under_load():
+    pytest.importorskip("httpx")
+    pytest.importorskip("uvicorn")
+    row = load("mamba4rec", 5, items=50, requests=6)
+    assert row["length"] == 5
+    assert 0 < row["event_p50_ms"] <= row["event_p99_ms"]
+    assert 0 < row["top10_p50_ms"] <= row["top10_p99_ms"]
+
+
+def test_memory_is_that_of_the_call():
+    found = benchmark.added_memory(lambda: torch.ones(25 * 2**18).sum())
+    if found is None:
+        pytest.skip("no Linux with glibc to ask")
+    assert 25 * 2**20 <= found < 40 * 2**20
