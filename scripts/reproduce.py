@@ -25,6 +25,10 @@ class Table:
     """What the folder must hold."""
 
 
+_FOLDERS = ("--root", "{data}", "--out", "{out}")
+_RECSYS = "mamba_recsys.reproduce"
+_ML100K = "ml-100k/ml-100k.inter"
+_ML1M = "ml-1m/ml1m_sequences.npz"
 _FORECAST = "mamba_timeseries.forecast.reproduce"
 _GRAPH = "mamba_graph.benchmarks."
 _GRAPHS = "pyg/NAME/raw and folds/NAME.txt, see the card"
@@ -37,32 +41,49 @@ _LINKS = ("--root", "{data}/pyg", "--epochs", "40", "--record", "{out}/links.jso
 _MOLECULES = ("--root", "{data}/pyg", "--seeds", "1", "--epochs", "25")
 _MOLECULES += ("--batch", "64", "--lr", "2e-3")
 TABLES: dict[str, tuple[Table, ...]] = {
-    "ts-forecast": (
-        Table(_FORECAST, ("ETTh1", "--root", "{data}", "--out", "{out}"), "2 h", "ETTh1.csv"),
+    "ts-forecast": (Table(_FORECAST, ("ETTh1", *_FOLDERS), "1 h", "ETTh1.csv"),),
+    "ts-forecast-336": (
         Table(
             _FORECAST,
-            ("Exchange", "--root", "{data}", "--out", "{out}"),
-            "2 h",
+            ("ETTh1", *_FOLDERS, "--input-size", "336", "--presets", "s_mamba_residual", "dlinear"),
+            "10 min",
+            "ETTh1.csv",
+        ),
+    ),
+    "ts-exchange": (
+        Table(
+            _FORECAST,
+            ("Exchange", *_FOLDERS, "--presets", "s_mamba_residual", "dlinear"),
+            "10 min",
             "exchange_rate.txt",
         ),
+    ),
+    "ts-ili": (
         Table(
-            _FORECAST, ("ILI", "--root", "{data}", "--out", "{out}"), "1 h", "national_illness.csv"
+            _FORECAST,
+            ("ILI", *_FOLDERS, "--presets", "s_mamba_residual", "s_mamba"),
+            "20 min",
+            "national_illness.csv",
         ),
     ),
     "ts-quantiles": (
-        Table(
-            "mamba_timeseries.forecast.reproduce_quantiles",
-            ("--root", "{data}", "--out", "{out}"),
-            "15 min",
-            "ETTh1.csv",
-        ),
+        Table("mamba_timeseries.forecast.reproduce_quantiles", _FOLDERS, "15 min", "ETTh1.csv"),
     ),
     "ts-classify": (
         Table(
             "mamba_timeseries.classify.reproduce",
-            ("--root", "{data}", "--out", "{out}"),
+            _FOLDERS,
             "1 h",
             "a folder per set of the UCR and UEA archives, with its _TRAIN.ts and _TEST.ts",
+        ),
+    ),
+    "ts-impute": (Table("mamba_timeseries.impute.reproduce", _FOLDERS, "10 min", "ETTh1.csv"),),
+    "ts-anomaly": (
+        Table(
+            "mamba_timeseries.anomaly.reproduce",
+            _FOLDERS,
+            "10 min",
+            "135_UCR_Anomaly_InternalBleeding16_TEST.csv, as aeon has it",
         ),
     ),
     "ts-speed": (
@@ -164,6 +185,30 @@ TABLES: dict[str, tuple[Table, ...]] = {
             "pyg/esol/raw; needs rdkit",
         ),
     ),
+    "rec-next": (
+        Table(_RECSYS, ("ml-100k", "--root", "{data}", "--out", "{out}"), "30 min", _ML100K),
+        Table(_RECSYS, ("ml-1m", "--root", "{data}", "--out", "{out}"), "1 h", _ML1M),
+        Table(
+            _RECSYS, ("beauty", "--root", "{data}", "--out", "{out}"), "20 min", "beauty/Beauty.txt"
+        ),
+    ),
+    "rec-session": (
+        Table(
+            "mamba_recsys.session.reproduce",
+            ("--root", "{data}", "--out", "{out}"),
+            "6 min",
+            _ML100K,
+        ),
+    ),
+    "rec-speed": (
+        Table(
+            "mamba_recsys.benchmark",
+            ("--items", "100000", "--plot", "{out}.svg"),
+            "3 min",
+            "nothing",
+        ),
+        Table("mamba_recsys.service.load", ("--items", "100000"), "2 min", "nothing"),
+    ),
     "audio-sep": (
         Table(
             "mamba_audio.separation.benchmark",
@@ -205,7 +250,7 @@ def listed() -> str:
     for task, tables in TABLES.items():
         for table in tables:
             shown = " ".join(word for word in table.words[:1] if word[0] not in "-{")
-            lines.append(f"  {task:12} {shown:10} estimate {table.takes:7} data: {table.data}")
+            lines.append(f"  {task:16} {shown:10} estimate {table.takes:7} data: {table.data}")
     return "\n".join(lines)
 
 

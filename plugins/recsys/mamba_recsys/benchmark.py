@@ -4,14 +4,19 @@
 
 Weights are untrained: costs do not depend on them. A model whose states differ from reading at once
 is not timed. Times are those of the processor (``time.process_time``), so that other programs
-on the machine do not count; the 99th percentile still has their traces.
+on the machine do not count; the 99th percentile still has their traces. Memory is what a step adds
+to a fresh process.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import json
+import multiprocessing
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +57,10 @@ def history(items: int, lengths: Sequence[int]) -> dict[str, torch.Tensor]:
 
 
 def training(preset: str, length: int, *, items: int = 3416, rounds: int = 3) -> dict[str, Any]:
-    """Time a step forward and backward over :data:`TOKENS` events, seconds of processor."""
+    """Measure a step forward and backward over :data:`TOKENS` events.
+
+    :returns: ``s_per_10k_events`` of the processor, ``peak_mib`` of memory (None off Linux).
+    """
     model = build(preset, items, length).train()
     batch = history(items, [length] * (TOKENS // length))
     batch["targets"] = torch.randint(items, (len(batch["items"]),))
@@ -63,13 +71,52 @@ def training(preset: str, length: int, *, items: int = 3416, rounds: int = 3) ->
         loss(model(**inputs), targets).backward()
         model.zero_grad()
 
+    peak = added_memory(step)
     step()
     return {
         "what": "training",
         "preset": preset,
         "length": length,
+        "peak_mib": None if peak is None else round(peak / 2**20, 1),
         "s_per_10k_events": min(_seconds(step) for _ in range(rounds)),
     }
+
+
+def added_memory(run: Callable[[], Any]) -> int | None:
+    """Return the most memory that ``run`` adds at once, in bytes, in a process of its own.
+
+    None where there is no Linux with glibc to ask.
+    """
+    if not (Path("/proc/self/status").is_file() and hasattr(ctypes.CDLL(None), "malloc_trim")):
+        return None
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+
+    def child() -> None:
+        run()  # what is loaded once does not count
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # nor what was freed before
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak begins anew
+        before = _status("VmRSS")
+        run()
+        theirs.send(_status("VmHWM") - before)
+
+    with warnings.catch_warnings():
+        # torch's threads stand still: nothing is shared with the child but memory
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process = context.Process(target=child)
+        process.start()
+    theirs.close()
+    found: int = ours.recv()
+    process.join()
+    return found
+
+
+def _status(name: str) -> int:
+    """A line of the kernel's about this process, in bytes."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    (line,) = (line for line in lines if line.startswith(f"{name}:"))
+    return int(line.split()[1]) * 1024
 
 
 def check(model: NextItemModel, items: int, length: int) -> float:
@@ -133,13 +180,15 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
     :param rows: what :func:`training` and :func:`serving` returned.
     """
+    import matplotlib
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    panels = figure.subplots(1, 2)
+    figure = Figure(figsize=(12, 3.5), layout="constrained")
+    panels = figure.subplots(1, 3)
     for panel, what, name, unit in (
         (panels[0], "training", "s_per_10k_events", "s per 10,000 events of training"),
-        (panels[1], "serving", "update_ms", "ms per event served"),
+        (panels[1], "training", "peak_mib", "MiB of a step over 10,000 events"),
+        (panels[2], "serving", "update_ms", "ms per event served"),
     ):
         for preset in dict.fromkeys(row["preset"] for row in rows):
             own = [r for r in rows if r["what"] == what and r["preset"] == preset]
@@ -147,7 +196,9 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
             panel.plot(lengths, values, marker="o", label=preset)
         panel.set(xscale="log", yscale="log", xlabel="length of the history", ylabel=unit)
         panel.legend()
-    figure.savefig(path)
+    # no date, so that an equal picture is an equal file
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "mamba_recsys"}):
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def _seconds(run: Callable[[], Any]) -> float:

@@ -130,8 +130,9 @@ class Items(Estimator):
         return torch.from_numpy(allowed)
 
     def _check_k(self, k: int) -> None:
-        if not 1 <= k <= len(self.fitted.catalogue):
-            raise ValueError(f"k = {k} must be in 1 .. {len(self.fitted.catalogue)}, the catalogue")
+        most = len(self.fitted.catalogue)
+        if not isinstance(k, int | np.integer) or not 1 <= k <= most:
+            raise ValueError(f"k = {k} must be a whole number in 1 .. {most}, the catalogue")
 
     def _numbers(self, ids: Iterable[Any], unknown: str) -> NDArray[np.int64]:
         """Numbers of raw ids; unknown ones are an error or left out."""

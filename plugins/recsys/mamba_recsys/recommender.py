@@ -174,7 +174,7 @@ class Recommender(Streaming):
         self._check_k(k)
         filter_seen = self.filters_seen if filter_seen is None else filter_seen
         scores, numbers, silent = [], [], []
-        for start in range(0, len(contexts), 256):
+        for start in range(0, max(len(contexts), 1), 256):  # nobody has an empty table
             part = contexts[start : start + 256]
             seen = [part[i] for i in range(len(part))] if filter_seen else None
             empty = (part.stops == part.starts) & (self.fitted.model.registers is None)

@@ -113,12 +113,18 @@ def test_users_nobody_has_seen(rec):
         rec.recommend_from_items([["new"]])
 
 
+def test_nobody_asked_nothing_said(rec):
+    for table in (rec.recommend([]), rec.recommend_from_items([])):
+        assert list(table) == ["user_id", "item_id", "score", "rank"]
+        assert len(table) == 0
+
+
 def test_bad_requests_are_named(rec):
     with pytest.raises(UnknownUserError, match=r"user 999 .*recommend_from_items"):
         rec.recommend([999])
     with pytest.raises(UnknownUserError, match=r"user '3' \(str\)"):
         rec.recommend(["3"])
-    with pytest.raises(ValueError, match=r"k = 61 must be in 1 \.\. 60"):
+    with pytest.raises(ValueError, match=r"k = 61 must be a whole number in 1 \.\. 60"):
         rec.recommend([3], k=61)
     with pytest.raises(InteractionError, match="item 5 is int, the catalogue's ids are text"):
         rec.recommend_from_items([[5]])

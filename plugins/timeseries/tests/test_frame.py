@@ -6,7 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mamba_core import registry
 from mamba_timeseries import FrameError
+from mamba_timeseries.forecast.config import ForecastData
+from mamba_timeseries.forecast.data import ForecastDataset
 from mamba_timeseries.frame import Columns, collect, collect_file, to_native
 from mamba_timeseries.times import following
 
@@ -72,6 +75,13 @@ def test_text_is_read_as_times():
     assert found.times[1] == pd.Timestamp("2024-03-02 12:00")
     with pytest.raises(FrameError, match=r"time zone UTC\+02:00, before it UTC"):
         collect(table(times=[f"2024-03-0{k}T12:00+0{k // 2}:00" for k in (1, 4, 5, 6, 7, 8)]))
+
+
+def test_a_file_too_short_to_learn_from_is_named(tmp_path):
+    table().to_csv(tmp_path / "short.csv", index=False)
+    model = registry.config("ts-forecast", preset="tiny", h=5)
+    with pytest.raises(FrameError, match=r"'a', 2024-03-06 .*6 rows .* leave 5 to learn from"):
+        ForecastDataset(ForecastData(path=tmp_path / "short.csv"), model)
 
 
 def test_what_is_no_table_is_named():

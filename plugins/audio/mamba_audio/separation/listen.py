@@ -1,7 +1,7 @@
 """A page that plays and shows what systems make of a few test mixtures.
 
     python -m mamba_audio.separation.listen --root FOLDER_OF_LIBRI8K --out page \\
-        ours=default conv_tasnet_1m=RUN_OF_CONV_TASNET oracle=psm
+        ours=default conv_tasnet_1m oracle=psm
 
 Systems are those of ``benchmark.py``, under a name of your own; the first is the one that the
 items are chosen by: its best, median, 10th percentile and worst. ``page/index.html`` opens in any

@@ -92,7 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nodes", type=int, nargs="+", default=[1000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--layers", nargs="+", default=LAYERS, choices=LAYERS)
-    parser.add_argument("--limit", type=float, default=300, help="seconds per point")
+    parser.add_argument("--limit", type=int, default=120, help="processor seconds per point")
     parser.add_argument("--gib", type=float, default=12, help="of memory per point")
     parser.add_argument("--record", type=Path, help="file of results; runs in it are not repeated")
     given = parser.parse_args()

@@ -155,6 +155,13 @@ class ForecastDataset:
         collection = collect_file(data.path, columns, freq=data.freq, fill=data.fill)
         ends = [data.ends(len(s)) for s in collection.series]
         self.panels, self.model = make_panels(collection, model, ends, cycle=model.cycle), model
+        if not len(self.train(seed=0)):
+            longest = max(collection.series, key=len)
+            raise FrameError(
+                f"series {longest.name!r}, {longest.times[-1]}: {len(longest)} rows up to here, "
+                f"the most of all series, leave {data.ends(len(longest))[0]} to learn from; h = "
+                f"{model.h} needs {model.h + 1}: give longer series, a smaller h, or other shares"
+            )
 
     def prepare(self, model: ForecastModel) -> None:
         """Set what the model finds in closed form from the training rows."""
