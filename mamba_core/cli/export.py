@@ -58,6 +58,6 @@ def _print(result: ExportResult) -> None:
     if result.error is None:
         print("not compared with the model: onnxruntime is not installed")
     else:
-        sizes = "; ".join(str(each) for each in result.compared)
-        print(f"differs from the model by {result.error:.1e} (compared on {sizes})")
+        tried = "; ".join(str(each) for each in result.compared)
+        print(f"differs from the model by {result.error:.1e} (compared on {tried})")
     print(f"Wrote {result.path}")

@@ -216,8 +216,8 @@ def _write(
         facts = {"mamba_core.json": json.dumps({"inputs": inputs, "outputs": outputs})}
         with path.open("wb") as file, _quiet():
             torch.export.save(program, file, extra_files=facts)
-        with path.open("rb") as file:
-            return torch.export.load(file).module()
+        with path.open("rb") as saved:
+            return torch.export.load(saved).module()
     with _quiet():
         written = torch.onnx.export(
             program, input_names=inputs, output_names=outputs, dynamo=True, verbose=False
