@@ -107,6 +107,7 @@ SETS = {
         models=("mamba4rec", "sasrec"),
     ),
 }
+MEASURES = ("hr@10", "ndcg@10", "mrr@10")
 TRAIN: Fields = {"precision": "bf16", "checkpoint_every": 100, "log_every": 50, "patience": None}
 """What all trainings share."""
 
@@ -200,12 +201,13 @@ def table(name: str, folder: Path, models: Sequence[str]) -> str:
 
 
 def _cell(runs: Sequence[Fields], convention: str) -> str:
-    shown = []
-    for measure in ("hr@10", "ndcg@10", "mrr@10"):
-        values = [run[convention][measure] for run in runs]
-        spread = f" ± {stdev(values):.4f}".replace("0.", ".") if len(values) > 1 else ""
-        shown.append(f"{mean(values):.4f}".lstrip("0") + spread)
-    return " / ".join(shown)
+    return " / ".join(shown([r[convention][m] for r in runs]) for m in MEASURES)
+
+
+def shown(values: Sequence[float]) -> str:
+    """Return the mean of shares over the seeds, with their deviation where there are several."""
+    spread = f" ± {stdev(values):.4f}".replace("0.", ".") if len(values) > 1 else ""
+    return f"{mean(values):.4f}".lstrip("0") + spread
 
 
 def _slug(label: str) -> str:

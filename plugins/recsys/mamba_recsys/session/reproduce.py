@@ -14,13 +14,14 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import torch
 
 from mamba_core.atomic import new_file
 from mamba_recsys.readers import Columns
+from mamba_recsys.reproduce import shown
 from mamba_recsys.session.recommender import SessionRecommender
 
 FILE = "ml-100k/ml-100k.inter"
@@ -80,12 +81,7 @@ def _row(run: dict[str, Any], label: str, seen: bool) -> dict[str, Any]:
 
 
 def _cell(runs: Sequence[dict[str, Any]], label: str, seen: bool) -> str:
-    shown = []
-    for measure in MEASURES:
-        values = [_row(run, label, seen)[measure] for run in runs]
-        spread = f" ± {stdev(values):.4f}".replace("0.", ".") if len(values) > 1 else ""
-        shown.append(f"{mean(values):.4f}".lstrip("0") + spread)
-    return " / ".join(shown)
+    return " / ".join(shown([_row(run, label, seen)[m] for run in runs]) for m in MEASURES)
 
 
 def main(words: Iterable[str] | None = None) -> None:
