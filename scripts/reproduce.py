@@ -34,11 +34,12 @@ _GRAPH = "mamba_graph.benchmarks."
 _GRAPHS = "pyg/NAME/raw and folds/NAME.txt, see the card"
 _FOLDS = ("gin", "gps", "graph_mamba_small", "--root", "{data}", "--record", "{out}/folds.jsonl")
 _ORDERS = ("--orders", "degree", "rcm", "bfs", "hops", "node-shuffle", "--seeds", "0", "1", "2")
-_NODES = ("gcn_tuned", "polynormer", "graph_mamba_small", "--root", "{data}/pyg")
-_NODES += ("--record", "{out}/nodes.jsonl")
+_PEERS = ("gcn_tuned", "polynormer", "graph_mamba_small")
+_NODES = ("--root", "{data}/pyg", "--record", "{out}/nodes.jsonl")
+_SMALL = ("--dropout", "0.2", "--d-model", "32")
 _FAR = ("graph_mamba_small", "gps", "gred", "gcn", "--record", "{out}/distance.jsonl")
 _TREES = ("--graphs", "800", "--epochs", "12", "--batch", "50")
-_LINKS = ("--root", "{data}/pyg", "--record", "{out}/links.jsonl")
+_LINKS = ("--root", "{data}/pyg", "--seeds", "1", "--record", "{out}/links.jsonl")
 _MOLECULES = ("--root", "{data}/pyg", "--seeds", "1", "--epochs", "25")
 _MOLECULES += ("--batch", "64", "--lr", "2e-3")
 TABLES: dict[str, tuple[Table, ...]] = {
@@ -117,8 +118,8 @@ TABLES: dict[str, tuple[Table, ...]] = {
     "graph-orders": (
         Table(
             _GRAPH + "tu_folds",
-            ("ENZYMES", *_FOLDS[2:], *_ORDERS, "--folds", "1", "2", "3", "--epochs", "15"),
-            "8 min",
+            ("ENZYMES", *_FOLDS[2:], *_ORDERS, "--folds", "1", "--epochs", "15"),
+            "2 min",
             _GRAPHS,
         ),
         Table(
@@ -130,18 +131,19 @@ TABLES: dict[str, tuple[Table, ...]] = {
         Table(_GRAPH + "report", ("{out}", "--plots", "{out}"), "1 min", "nothing"),
     ),
     "graph-node": (
-        Table(_GRAPH + "node_sets", ("Cora", "gcn_16", *_NODES), "10 min", _GRAPHS),
-        Table(_GRAPH + "node_sets", ("CiteSeer", "gcn_16", *_NODES), "10 min", _GRAPHS),
+        Table(_GRAPH + "node_sets", ("Cora", "gcn_16", *_NODES), "1 min", _GRAPHS),
+        Table(_GRAPH + "node_sets", ("CiteSeer", "gcn_16", *_NODES), "1 min", _GRAPHS),
+        Table(_GRAPH + "node_sets", ("Minesweeper", "linear", *_NODES), "1 min", _GRAPHS),
         Table(
             _GRAPH + "node_sets",
-            ("Minesweeper", "linear", *_NODES, "--dropout", "0.2", "--epochs", "100"),
-            "1 h",
+            ("Cora", *_PEERS, *_NODES, "--seeds", "1", "--epochs", "60"),
+            "2 min",
             _GRAPHS,
         ),
         Table(
             _GRAPH + "node_sets",
-            ("Tolokers", "linear", *_NODES, "--dropout", "0.2", "--epochs", "50"),
-            "3 h",
+            ("Minesweeper", *_PEERS, *_NODES, "--splits", "1", "--epochs", "20", *_SMALL),
+            "2 min",
             _GRAPHS,
         ),
         Table(_GRAPH + "report", ("{out}", "--plots", "{out}"), "1 min", "nothing"),
@@ -174,7 +176,7 @@ TABLES: dict[str, tuple[Table, ...]] = {
         Table(
             _GRAPH + "link_sets",
             ("Cora", "common", "adamic_adar", "features", "gcn", "graph_mamba_small", *_LINKS),
-            "3 min",
+            "2 min",
             _GRAPHS,
         ),
     ),
