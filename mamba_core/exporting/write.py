@@ -219,9 +219,15 @@ def _write(
         with path.open("rb") as saved:
             return torch.export.load(saved).module()
     with _quiet():
-        written = torch.onnx.export(
-            program, input_names=inputs, output_names=outputs, dynamo=True, verbose=False
-        )
+        try:
+            written = torch.onnx.export(
+                program, input_names=inputs, output_names=outputs, dynamo=True, verbose=False
+            )
+        except torch.onnx.OnnxExporterError as error:
+            cause = error.__cause__ or error
+            raise ExportError(
+                f"PyTorch cannot say this graph in ONNX ({_first_line(cause)}): write .pt2"
+            ) from error
     assert written is not None
     written.save(path, external_data=False)
     try:
