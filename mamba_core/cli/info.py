@@ -115,7 +115,7 @@ def card_text(spec: TaskSpec) -> str | None:
 
 
 def _weights(item: Any) -> dict[str, Any]:
-    shown = ("name", "preset", "size", "licence", "metrics")
+    shown = ("name", "preset", "url", "size", "licence", "metrics")
     return {field: getattr(item, field) for field in shown}
 
 
@@ -145,8 +145,8 @@ def _print(facts: Mapping[str, Any]) -> None:
     print_table(("preset", "parameters"), [_preset(facts, name) for name in facts["presets"]])
     if facts["weights"]:
         print("\nWeights")
-        rows = [[str(v) for v in item.values()] for item in facts["weights"]]
-        print_table(tuple(facts["weights"][0]), rows)
+        columns = ("name", "preset", "where", "licence", "metrics")
+        print_table(columns, [_weights_row(item) for item in facts["weights"]])
     for role, items in facts["fields"].items():
         print(f"\nFields of {role}")
         print_table(("flag", "type", "default", "meaning"), [_field_row(item) for item in items])
@@ -160,6 +160,13 @@ def _preset(facts: Mapping[str, Any], name: str) -> tuple[str, str]:
     count = facts["presets"][name]
     mark = " (default)" if name == facts["default_preset"] else ""
     return name + mark, count_text(count) if isinstance(count, int) else count
+
+
+def _weights_row(item: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+    size = "" if item["size"] is None else f", {item['size'] / 1e6:.1f} MB"
+    where = ("comes along" if item["url"] is None else "fetched once") + size
+    metrics = ", ".join(f"{name} {value:g}" for name, value in item["metrics"].items())
+    return item["name"], item["preset"], where, item["licence"], metrics or "not measured here"
 
 
 def _field_row(item: Mapping[str, Any]) -> tuple[str, str, str, str]:
