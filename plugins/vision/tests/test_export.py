@@ -54,5 +54,5 @@ def test_an_order_from_a_table_fixes_the_size_and_says_so(tmp_path):
 def test_masks(tmp_path):
     model = registry.build("vision-seg", preset="tiny")
     result = export_model(model, registry.spec("vision-seg"), tmp_path / "m.pt2")
-    assert result.inputs == {"images": ["batch", 3, "height", "width"]}
+    assert result.inputs == {"images": ["batch", 3, "height", "width"]}, result.fixed
     assert result.outputs == ("logits",)
