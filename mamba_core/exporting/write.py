@@ -197,6 +197,7 @@ def _draw(
     shapes = {
         name: {k: auto for k, axis in enumerate(names[name]) if axis in hoped} for name in inputs
     }
+    torch.compiler.reset()  # loops traced before, for sizes that were known, would be taken again
     with plain_ops(), torch.no_grad(), _quiet():
         program = torch.export.export(model, (), inputs, dynamic_shapes=shapes)
     ours = [str(n.target) for n in program.graph.nodes if "mamba_kernels" in str(n.target)]
