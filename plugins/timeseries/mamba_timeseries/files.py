@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mamba_core.atomic import new_file, refuse_taken
+from mamba_core.file_batches import Progress, file_by_file
 from mamba_timeseries.frame import Columns, read_file
-
-Progress = Callable[[str, int, int], None]
-"""``(file name, files done, in all)``."""
 
 
 class FilePredictor(ABC):
@@ -37,29 +34,21 @@ class FilePredictor(ABC):
     ) -> list[dict[str, Any]]:
         """Work on each file, into ``out/<file name>_<suffix>.csv``.
 
+        One bad file among several does not stop the others.
+
         :param overwrite: replace outputs that are there.
         :param progress: called after every file.
-        :returns: per file ``file, output, series, rows``.
-        :raises FileNotFoundError: when there is no such file.
+        :returns: per file ``file, output, series, rows``; of bad ones, at the end, ``file, error``.
+        :raises FileNotFoundError: when there is no such file, and no other.
         :raises FileExistsError: when an output is there and ``overwrite`` is not set.
-        :raises FrameError: for a table that cannot be used.
+        :raises FrameError: for a table that cannot be used, and no other.
         """
-        paths = [Path(path) for path in inputs]
-        targets = [Path(out) / f"{path.stem}_{self.suffix}.csv" for path in paths]
-        refuse_taken(targets, overwrite=overwrite)
-        rows = []
-        for k, (path, target) in enumerate(zip(paths, targets, strict=True)):
+
+        def write(path: Path, target: Path) -> dict[str, int]:
             table = self.table(read_file(path))
-            with new_file(target) as temporary:
-                table.to_csv(temporary, index=False)
-            rows.append(
-                {
-                    "file": str(path),
-                    "output": str(target),
-                    "series": int(table[self.columns.id].nunique()),
-                    "rows": len(table),
-                }
-            )
-            if progress is not None:
-                progress(path.name, k + 1, len(paths))
-        return rows
+            table.to_csv(target, index=False)
+            return {"series": int(table[self.columns.id].nunique()), "rows": len(table)}
+
+        return file_by_file(
+            inputs, out, f"_{self.suffix}.csv", write, overwrite=overwrite, progress=progress
+        )

@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mamba_audio.files.batches import take_each
 from mamba_audio.files.config import FilePredict
 from mamba_audio.files.output_files import StemFiles
 from mamba_audio.files.passes import FirstPass
 from mamba_audio.files.reading import BLOCK, Reading, open_recording
 from mamba_audio.files.tracks import ChunkedTracks, Tracks
+from mamba_core.file_batches import take_each
 
 Progress = Callable[[str, int, int], None]
 """``(file name, samples done, samples in all)``."""

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mamba_audio.files.batches import take_each
 from mamba_audio.files.processor import Array, Progress
 from mamba_audio.files.reading import Reading, open_recording
 from mamba_audio.files.resample import Resampler
 from mamba_audio.tagging.config import TaggerPredict
 from mamba_audio.tagging.model import Tagger
 from mamba_core.atomic import new_file, refuse_taken
+from mamba_core.file_batches import take_each
 from mamba_registry import TaskSpec
 
 TABLE = "tags.csv"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from mamba_core.atomic import new_file, refuse_taken
+from mamba_core.file_batches import Progress, file_by_file
 from mamba_graph.data.samples import INPUTS, Sample
 from mamba_registry import TaskSpec
-
-Progress = Callable[[str, int, int], None]
-"""``(file name, files done, in all)``."""
 
 
 class GraphFilePredictor(ABC):
@@ -71,22 +68,21 @@ class GraphFilePredictor(ABC):
     ) -> list[dict[str, Any]]:
         """Answer for each table of nodes ``NAME.csv``, its edges in ``NAME_edges.csv``.
 
+        One bad table among several does not stop the others.
+
         :param overwrite: replace outputs that are there.
         :param progress: called after every file.
-        :returns: per file ``file, output, rows``.
-        :raises FileNotFoundError: when there is no such file.
+        :returns: per file ``file, output, rows``; of bad ones, at the end, ``file, error``.
+        :raises FileNotFoundError: when there is no such file, and no other.
         :raises FileExistsError: when an output is there and ``overwrite`` is not set.
-        :raises GraphError: for a table that cannot be used.
+        :raises GraphError: for a table that cannot be used, and no other.
         """
-        paths = [Path(path) for path in inputs]
-        targets = [Path(out) / f"{path.stem}_{self.suffix}.csv" for path in paths]
-        refuse_taken(targets, overwrite=overwrite)
-        rows = []
-        for k, (path, target) in enumerate(zip(paths, targets, strict=True)):
+
+        def write(path: Path, target: Path) -> dict[str, int]:
             table = self.file_table(path)
-            with new_file(target) as temporary:
-                table.to_csv(temporary, index=False)
-            rows.append({"file": str(path), "output": str(target), "rows": len(table)})
-            if progress is not None:
-                progress(path.name, k + 1, len(paths))
-        return rows
+            table.to_csv(target, index=False)
+            return {"rows": len(table)}
+
+        return file_by_file(
+            inputs, out, f"_{self.suffix}.csv", write, overwrite=overwrite, progress=progress
+        )

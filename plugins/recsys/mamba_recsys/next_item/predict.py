@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mamba_core.atomic import new_file, refuse_taken
+from mamba_core.file_batches import Progress, file_by_file
 from mamba_recsys import interactions as I
 from mamba_recsys.interactions import Contexts, InteractionError, Interactions
 from mamba_recsys.next_item.config import NextItemPredict
@@ -19,9 +19,6 @@ from mamba_recsys.next_item.scorer import ModelScorer
 from mamba_recsys.readers import Columns, Rows, read
 from mamba_recsys.topk import top_k
 from mamba_registry import TaskSpec
-
-Progress = Callable[[str, int, int], None]
-"""``(file name, users done, in all)``."""
 
 
 class FileRecommender:
@@ -106,29 +103,23 @@ class FileRecommender:
     ) -> list[dict[str, Any]]:
         """Work on each file, into ``out/<file name>_recommendations.csv``.
 
+        One bad file among several does not stop the others.
+
         :param overwrite: replace outputs that are there.
         :param progress: called after every file.
-        :returns: per file ``file, output, users, filter_seen``.
-        :raises FileNotFoundError: when there is no such file.
+        :returns: per file ``file, output, users, filter_seen``; of bad ones, at the end,
+            ``file, error``.
+        :raises FileNotFoundError: when there is no such file, and no other.
         :raises FileExistsError: when an output is there and ``overwrite`` is not set.
-        :raises InteractionError: for a file that cannot be used.
+        :raises InteractionError: for a file that cannot be used, and no other.
         """
-        paths = [Path(path) for path in inputs]
-        targets = [Path(out) / f"{path.stem}_recommendations.csv" for path in paths]
-        refuse_taken(targets, overwrite=overwrite)
-        done = []
-        for k, (path, target) in enumerate(zip(paths, targets, strict=True), start=1):
+
+        def write(path: Path, target: Path) -> dict[str, Any]:
             table = self.recommend(read(path, self.columns))
-            with new_file(target) as temporary:
-                table.to_csv(temporary, index=False)
-            done.append(
-                {
-                    "file": str(path),
-                    "output": str(target),
-                    "users": int(table[self.columns.user].nunique()),
-                    "filter_seen": self.config.filter_seen,
-                }
-            )
-            if progress is not None:
-                progress(path.name, k, len(paths))
-        return done
+            table.to_csv(target, index=False)
+            users = int(table[self.columns.user].nunique())
+            return {"users": users, "filter_seen": self.config.filter_seen}
+
+        return file_by_file(
+            inputs, out, "_recommendations.csv", write, overwrite=overwrite, progress=progress
+        )
