@@ -12,8 +12,9 @@ from PIL import Image
 
 from mamba_core import registry
 from mamba_vision.classification.config import ClassifierConfig
-from mamba_vision.classification.data import ImageDataset, hold_out
+from mamba_vision.classification.data import ImageDataset
 from mamba_vision.classification.data_config import Augment, ImageData, RandAugment
+from mamba_vision.labelling.split import hold_out
 
 MODEL = ClassifierConfig(image_size=(8, 8), num_classes=3)
 

@@ -307,6 +307,14 @@ def test_bad_clouds_are_named_skipped_and_counted(folder):
     with pytest.warns(UserWarning, match=r"4 files cannot be read as clouds .*broken\.npy"):
         data = dataset({"kind": "folder", "path": folder})
     assert len(data.parts["train"].clouds) == 20
+    left = " | ".join(data.parts["train"].skipped)
+    for rule in (
+        "cannot be read as a cloud",
+        "has 7 points, the model makes 8",
+        "holds NaN",
+        "(80, 4)",
+    ):
+        assert rule in left
     rows = CloudLabeller(build()).run([flat], folder / "out")
     said = {row["file"].rsplit("/", 1)[1]: row["error"] for row in rows if "error" in row}
     assert sorted(said) == ["broken.npy", "few.npy", "nan.npy", "wide.npy"]

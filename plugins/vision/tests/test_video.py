@@ -292,6 +292,8 @@ def test_bad_clips_are_named_skipped_and_counted(folder):
     with pytest.warns(UserWarning, match=r"1 files cannot be read as clips .*short"):
         data = dataset(folder, short="refuse")
     assert len(data.parts["train"].labels) == 10
+    (said,) = data.parts["train"].skipped
+    assert "2 frames" in said
     source = {"kind": "folder", "path": folder, "check": "all"}
     config = registry.config("video-cls", preset="tiny", num_classes=2)
     with pytest.warns(UserWarning, match=r"1 files cannot be read as clips .*c0"):

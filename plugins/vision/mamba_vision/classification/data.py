@@ -20,9 +20,10 @@ from mamba_vision.labelling.split import (
     Sample,
     Split,
     check_classes,
-    hold_out,
+    kept_and_held,
     make_sample,
     one_hot,
+    smoothed,
 )
 from mamba_vision.seeding import drawn_from
 
@@ -40,11 +41,7 @@ class ImageDataset:
         self.parts = open_source(data.source)
         self.classes = self.parts["train"].classes
         check_classes(self.classes, model)
-        train = self.parts["train"].labels
-        if "val" in self.parts:
-            self._kept, self._held = np.arange(len(train)), np.arange(len(self.parts["val"].labels))
-        else:
-            self._kept, self._held = hold_out(train, data.val_share)
+        self._kept, self._held = kept_and_held(self.parts, data.val_share)
 
     def train(self, *, seed: int) -> Split:
         """Return the images to learn from, varied as ``augment`` says."""
@@ -110,8 +107,7 @@ class VariedImages:
                 other, second = self._varied(int(self.places[partner]))
                 pair = self.mix(torch.stack([image, other]), torch.stack([label, second]))
                 image, target = pair[0][0], pair[1][0]
-        smoothing = self.augment.label_smoothing
-        target = (1 - smoothing) * target + smoothing / self.model.num_classes
+        target = smoothed(target, self.augment.label_smoothing)
         return {"images": image, "labels": label, "targets": target}
 
     def _varied(self, place: int) -> tuple[Tensor, Tensor]:

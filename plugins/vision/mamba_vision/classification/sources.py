@@ -18,11 +18,10 @@ from torch import Tensor
 from mamba_vision.classification.data_config import Folder, Packed, Source, Tar, Torchvision
 from mamba_vision.images import SUFFIXES, from_pil, read_image
 from mamba_vision.labelling.arrays import read_packed
+from mamba_vision.labelling.parts import PARTS, class_names, needed_parts
 from mamba_vision.labelling.split import warn_of_broken
 
 _BROKEN = (UnidentifiedImageError, OSError, SyntaxError)
-_NAMED = 5
-"""Broken files that a warning names."""
 
 
 class Images(ABC):
@@ -99,7 +98,7 @@ def _folder(source: Folder) -> Parts:
     if not source.path.is_dir():
         raise FileNotFoundError(f"{source.path} is no folder: give the one that holds train/")
     found: dict[str, list[tuple[Path | bytes, str]]] = {}
-    for part in ("train", "val", "test"):
+    for part in PARTS:
         files = sorted((source.path / part).glob("*/**/*"))
         root = source.path / part
         found[part] = [
@@ -134,15 +133,10 @@ def _parts(
     name: Callable[[Path | bytes], str] = str,
 ) -> Parts:
     """Make the parts of lists of (file, class); broken files are left out and named."""
-    if not found["train"]:
-        raise FileNotFoundError(f"{where} holds no images in train/<class>/")
-    classes = tuple(sorted({label for _, label in found["train"]}))
+    classes = class_names(found, where, "images")
     parts: Parts = {}
     broken: list[str] = []
     for part, files in found.items():
-        strange = sorted({label for _, label in files} - set(classes))
-        if strange:
-            raise ValueError(f"{where}: {part}/ has the classes {strange[:_NAMED]}, train/ has not")
         bad = [name(file) for file, _ in files if not _opens(file, whole)]
         kept = [(file, label) for file, label in files if name(file) not in set(bad)]
         if kept:
@@ -150,12 +144,7 @@ def _parts(
             parts[part].skipped = tuple(bad)
         broken += bad
     warn_of_broken(broken, "images", stacklevel=4)
-    # ImageNet's folders have val and no test: what there is serves for both
-    if "test" not in parts and "val" in parts:
-        parts["test"] = parts["val"]
-    if "test" not in parts:
-        raise FileNotFoundError(f"{where} holds no images in test/<class>/ or val/<class>/")
-    return parts
+    return needed_parts(parts, where, "images")
 
 
 def _opens(file: Path | bytes, whole: bool) -> bool:

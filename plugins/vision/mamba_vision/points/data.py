@@ -16,12 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mamba_vision.labelling.parts import PARTS, class_names, needed_parts, taken
 from mamba_vision.labelling.split import (
     Sample,
     Split,
     check_classes,
-    hold_out,
+    kept_and_held,
     make_sample,
+    smoothed,
     warn_of_broken,
 )
 from mamba_vision.points.clouds import cloud_files, normalised, read_arrays, resampled, to_cloud
@@ -64,11 +66,7 @@ class PointsDataset:
         warn_of_broken(broken, "clouds", stacklevel=2)
         self.classes = self.parts["train"].classes
         check_classes(self.classes, model)
-        train = self.parts["train"].labels
-        if "val" in self.parts:
-            self._kept, self._held = np.arange(len(train)), np.arange(len(self.parts["val"].labels))
-        else:
-            self._kept, self._held = hold_out(train, data.val_share)
+        self._kept, self._held = kept_and_held(self.parts, data.val_share)
 
     def train(self, *, seed: int) -> Split:
         """Return the clouds to learn from, varied as ``augment`` says."""
@@ -112,9 +110,7 @@ class CloudSplit:
             cloud = varied(normalised(cloud, self.model), augment)
         label = int(self.clouds.labels[place])
         sample = make_sample("points", cloud, label, self.model.num_classes)
-        smoothing = augment.label_smoothing
-        mixed = (1 - smoothing) * sample["targets"] + smoothing / self.model.num_classes
-        return {**sample, "targets": mixed}
+        return {**sample, "targets": smoothed(sample["targets"], augment.label_smoothing)}
 
 
 def varied(cloud: Tensor, augment: CloudAugment) -> Tensor:
@@ -170,26 +166,15 @@ def _rows_of(
 def _folder(source: CloudFolder, model: PointsConfig) -> dict[str, Clouds]:
     if not source.path.is_dir():
         raise FileNotFoundError(f"{source.path} is no folder: give the one that holds train/")
-    found = {part: _files_of(source.path / part) for part in ("train", "val", "test")}
-    classes = tuple(sorted({label for _, label in found["train"]}))
+    where = str(source.path)
+    found = {part: _files_of(source.path / part) for part in PARTS}
+    classes = class_names(found, where, "clouds")
     parts: dict[str, Clouds] = {}
     for part, files in found.items():
-        strange = sorted({label for _, label in files} - set(classes))
-        if strange and classes:
-            raise ValueError(
-                f"{source.path}: {part}/ has the classes {strange[:5]}, train/ has not"
-            )
         labels = np.array([classes.index(label) for _, label in files], dtype=np.int64)
         paths = [path for path, _ in files]
         parts[part] = _checked(paths, labels, [str(p) for p in paths], classes, model)
-    parts = {part: clouds for part, clouds in parts.items() if clouds.clouds}
-    # as in ImageNet's folders: what there is serves for both
-    if "test" not in parts and "val" in parts:
-        parts["test"] = parts["val"]
-    for needed in ("train", "test"):
-        if needed not in parts:
-            raise FileNotFoundError(f"{source.path} holds no clouds in {needed}/<class>/")
-    return parts
+    return needed_parts({k: part for k, part in parts.items() if part.clouds}, where, "clouds")
 
 
 def _files_of(part: Path) -> list[tuple[Path, str]]:
@@ -205,14 +190,6 @@ def _checked(
     model: PointsConfig,
 ) -> Clouds:
     """Keep what the model can take."""
-    kept: list[Tensor] = []
-    places: list[int] = []
-    skipped: list[str] = []
-    for place, cloud in enumerate(clouds):
-        try:
-            kept.append(to_cloud(cloud, model, fewest_points(model)))
-        except ValueError:
-            skipped.append(names[place])
-        else:
-            places.append(place)
-    return Clouds(kept, labels[places], classes, tuple(skipped))
+    fewest = fewest_points(model)
+    kept, labels, skipped = taken(clouds, names, labels, lambda c: to_cloud(c, model, fewest))
+    return Clouds(kept, labels, classes, skipped)

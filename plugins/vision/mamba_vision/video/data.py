@@ -18,12 +18,14 @@ from torchvision.transforms import v2
 from mamba_vision.classification.data_config import Packed
 from mamba_vision.images import Preparation
 from mamba_vision.labelling.arrays import read_packed
+from mamba_vision.labelling.parts import PARTS, class_names, needed_parts, taken
 from mamba_vision.labelling.split import (
     Sample,
     Split,
     check_classes,
-    hold_out,
+    kept_and_held,
     make_sample,
+    smoothed,
     warn_of_broken,
 )
 from mamba_vision.seeding import drawn_from
@@ -61,11 +63,7 @@ class VideoDataset:
         self.parts = _packed(source) if isinstance(source, Packed) else _folder(data, source, model)
         self.classes = self.parts["train"].classes
         check_classes(self.classes, model)
-        train = self.parts["train"].labels
-        if "val" in self.parts:
-            self._kept, self._held = np.arange(len(train)), np.arange(len(self.parts["val"].labels))
-        else:
-            self._kept, self._held = hold_out(train, data.val_share)
+        self._kept, self._held = kept_and_held(self.parts, data.val_share)
 
     def train(self, *, seed: int) -> Split:
         """Return the clips to learn from, varied as ``augment`` says."""
@@ -123,9 +121,7 @@ class VariedClips:
             chosen = spread(len(clip), frames, share=share).tolist()
             pixels: Tensor = self.vary(clip.read(chosen, self.model.in_chans))
         sample = make_sample("clips", pixels, int(self.clips.labels[place]), self.model.num_classes)
-        smoothing = self.augment.label_smoothing
-        mixed = (1 - smoothing) * sample["targets"] + smoothing / self.model.num_classes
-        return {**sample, "targets": mixed}
+        return {**sample, "targets": smoothed(sample["targets"], self.augment.label_smoothing)}
 
 
 def varying(augment: ClipAugment, model: VideoConfig) -> v2.Transform:
@@ -159,30 +155,26 @@ def _folder(data: VideoData, source: ClipFolder, model: VideoConfig) -> dict[str
     """Open every clip of ``split/class/``; those that cannot be are left out and named."""
     if not source.path.is_dir():
         raise FileNotFoundError(f"{source.path} is no folder: give the one that holds train/")
-    found = {part: _paths(source.path / part) for part in ("train", "val", "test")}
-    classes = tuple(sorted({label for _, label in found["train"]}))
+    where = str(source.path)
+    found = {part: _paths(source.path / part) for part in PARTS}
+    classes = class_names(found, where, "clips")
+
+    def opened(path: Path) -> Clip:
+        clip = open_clip(path)
+        check_length(clip, model.frames, data.short)
+        if source.check == "all":
+            clip.read(range(len(clip)), model.in_chans)
+        return clip
+
     parts: dict[str, Clips] = {}
     for part, paths in found.items():
-        strange = sorted({label for _, label in paths} - set(classes))
-        if strange and classes:
-            raise ValueError(
-                f"{source.path}: {part}/ has the classes {strange[:5]}, train/ has not"
-            )
-        opened = [(_opened(path, data, source, model), path, label) for path, label in paths]
-        kept = [(clip, label) for clip, _, label in opened if clip is not None]
-        bad = tuple(str(path) for clip, path, _ in opened if clip is None)
-        labels = np.array([classes.index(label) for _, label in kept], dtype=np.int64)
-        parts[part] = Clips([clip for clip, _ in kept], labels, classes, bad)
+        labels = np.array([classes.index(label) for _, label in paths], dtype=np.int64)
+        files = [path for path, _ in paths]
+        clips, labels, skipped = taken(files, list(map(str, files)), labels, opened)
+        parts[part] = Clips(clips, labels, classes, skipped)
     broken = [name for part in parts.values() for name in part.skipped]
     warn_of_broken(broken, "clips", stacklevel=4)
-    parts = {part: clips for part, clips in parts.items() if clips.clips}
-    # as in ImageNet's folders: what there is serves for both
-    if "test" not in parts and "val" in parts:
-        parts["test"] = parts["val"]
-    for needed in ("train", "test"):
-        if needed not in parts:
-            raise FileNotFoundError(f"{source.path} holds no clips in {needed}/<class>/")
-    return parts
+    return needed_parts({k: part for k, part in parts.items() if part.clips}, where, "clips")
 
 
 def _paths(part: Path) -> list[tuple[Path, str]]:
@@ -190,14 +182,3 @@ def _paths(part: Path) -> list[tuple[Path, str]]:
     classes = sorted(p for p in part.glob("*") if p.is_dir())
     children = [(child, c.name) for c in classes for child in sorted(c.iterdir())]
     return [(clip, name) for child, name in children for clip in found_in(child)]
-
-
-def _opened(path: Path, data: VideoData, source: ClipFolder, model: VideoConfig) -> Clip | None:
-    try:
-        clip = open_clip(path)
-        check_length(clip, model.frames, data.short)
-        if source.check == "all":
-            clip.read(range(len(clip)), model.in_chans)
-    except ValueError:
-        return None
-    return clip
