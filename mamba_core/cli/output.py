@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+ItemT = TypeVar("ItemT")
 Progress = Callable[[str, int, int], None]
 """``(what, done, in all)``."""
 
@@ -90,6 +91,15 @@ def terminal_progress() -> Iterator[Progress | None]:
         yield show
     finally:
         bars.stop()
+
+
+def terminal_track(plan: Sequence[ItemT], name: Callable[[ItemT], str]) -> Iterator[ItemT]:
+    """Yield each item of a plan, whose name stands beside a bar; see :func:`terminal_progress`."""
+    with terminal_progress() as show:
+        for done, item in enumerate(plan):
+            if show is not None:
+                show(name(item), done, len(plan))
+            yield item
 
 
 def count_text(count: int) -> str:

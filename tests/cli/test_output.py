@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from mamba_core.cli.output import terminal_track
+
 PROGRAM = """
 from mamba_core.cli.output import terminal_progress
 with terminal_progress() as show:
@@ -48,3 +50,8 @@ def test_a_bar_on_a_terminal():
     assert "━" in text
     assert "\x1b[?25h" in text.split("b.wav")[-1]  # the cursor is back, whatever happened
     assert text.rstrip().endswith("stopped")
+
+
+def test_a_plan_goes_on_whether_somebody_looks_or_not():
+    assert list(terminal_track([3, 1, 2], str)) == [3, 1, 2]
+    assert list(terminal_track([], str)) == []

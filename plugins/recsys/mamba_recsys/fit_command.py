@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from mamba_core.cli.output import terminal_progress
+
 _Fields = Annotated[str, typer.Option(metavar="JSON")]
 
 
@@ -72,7 +74,7 @@ def run(
         raise ConfigError(f"--gap {gap:g} cuts sessions: it is for rec-session, not {task}")
     options["columns"] = kind.named(user, item, time)
     rec = kind(**options)
-    with _bar() as progress:
+    with terminal_progress() as progress:
         rec.fit(table, items, progress=progress)
         report = None if rec.hold_out is None else rec.evaluate(progress=progress)
     rec.save(out)
@@ -98,27 +100,3 @@ def _fields(flag: str, text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ConfigError(f"{flag} {text!r} must be an object, like '{{\"a\": 1}}'")
     return found
-
-
-class _bar:
-    """A progress bar on standard error, a task per kind of work."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import Progress, TaskID
-
-        console = Console(stderr=True)
-        self._progress = Progress(console=console, disable=not console.is_terminal)
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> _bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        if what not in self._tasks:
-            self._tasks[what] = self._progress.add_task(what)
-        self._progress.update(self._tasks[what], completed=done, total=total)

@@ -21,9 +21,10 @@ import torch
 from scipy import sparse
 
 from mamba_core import registry
+from mamba_core.cli.output import terminal_track
 from mamba_graph.benchmarks.fit import FitOptions, fit, measure
 from mamba_graph.benchmarks.node_sets import source_of
-from mamba_graph.benchmarks.record import Record, Row, track
+from mamba_graph.benchmarks.record import Record, Row
 from mamba_graph.data.read import read
 from mamba_graph.data.samples import Sample
 from mamba_graph.link_level.config import LinksData
@@ -105,7 +106,8 @@ def main() -> None:
     record = Record(given.record)
     shared = {name: getattr(given, name) for name in ("set", "epochs", "lr", "dropout", "d_model")}
     found: dict[str, list[Row]] = {}
-    for seed, model in track(list(itertools.product(range(given.seeds), given.models)), given.set):
+    plan = list(itertools.product(range(given.seeds), given.models))
+    for seed, model in terminal_track(plan, lambda one: f"{given.set}, {one[1]}, seed {one[0]}"):
         run = {**shared, "model": model, "seed": seed}
         found.setdefault(model, []).append(record.once(run, partial(measured, given.root, run)))
     for model, rows in found.items():

@@ -25,8 +25,9 @@ from torch_geometric.nn import GCNConv
 from torch_geometric.transforms import NormalizeFeatures
 
 from mamba_core import registry
+from mamba_core.cli.output import terminal_track
 from mamba_graph.benchmarks.fit import FitOptions, fit, measure
-from mamba_graph.benchmarks.record import Record, Row, track
+from mamba_graph.benchmarks.record import Record, Row
 from mamba_graph.data.config import Collection
 from mamba_graph.data.read import read
 from mamba_graph.networks.presets import PRESETS
@@ -188,7 +189,8 @@ def main() -> None:
     same = ("set", "order", "epochs", "lr", "weight_decay", "dropout", "d_model", "parts")
     shared = {name: getattr(given, name) for name in same}
     found: dict[str, list[Row]] = {}
-    for k, model in track(list(itertools.product(repeats, given.models)), given.set):
+    plan = list(itertools.product(repeats, given.models))
+    for k, model in terminal_track(plan, lambda one: f"{given.set}, {one[1]}, {one[0]}"):
         seed, split = (k, 0) if one_split else (0, k)
         run = {**shared, "model": model, "seed": seed, "split": split}
         row = record.once(run, partial(measured, source, graph, run))

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
-
-from rich.console import Console
-from rich.progress import Progress
+from typing import Any
 
 Row = dict[str, Any]
-_Item = TypeVar("_Item")
 
 
 class Record:
@@ -51,10 +47,3 @@ def rows_in(path: Path) -> list[Row]:
         except json.JSONDecodeError:
             continue
     return rows
-
-
-def track(plan: Sequence[_Item], name: str) -> Iterator[_Item]:
-    """Yield the runs of a plan, with a bar on a terminal's error stream."""
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        yield from bar.track(plan, description=name)

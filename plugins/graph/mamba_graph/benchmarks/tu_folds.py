@@ -22,8 +22,9 @@ import numpy as np
 import torch
 
 from mamba_core import registry
+from mamba_core.cli.output import terminal_track
 from mamba_graph.benchmarks.fit import FitOptions, fit, measure
-from mamba_graph.benchmarks.record import Record, Row, track
+from mamba_graph.benchmarks.record import Record, Row
 from mamba_graph.data.config import Collection
 from mamba_graph.data.read import read
 from mamba_graph.graph_level.config import GraphsData
@@ -113,7 +114,9 @@ def main() -> None:
     found: dict[tuple[str, str | None], list[Row]] = {}
     # fold by fold, so that a run that is cut off has compared all by the same folds
     plan = itertools.product(given.folds, given.seeds, given.presets, given.orders or [None])
-    for fold, seed, preset, order in track(list(plan), given.set):
+    for fold, seed, preset, order in terminal_track(
+        list(plan), lambda one: f"{given.set}, {one[2]}, fold {one[0]}"
+    ):
         fields = model_fields(given.root, given.set, preset, order, given.d_model)
         options = FitOptions(epochs=given.epochs, batch_size=given.batch, lr=given.lr, seed=seed)
         run = {

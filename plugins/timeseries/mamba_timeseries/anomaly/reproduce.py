@@ -19,11 +19,10 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 
 import mamba_core
+from mamba_core.cli.output import terminal_track
 from mamba_timeseries.anomaly.model import AnomalyDetector
 from mamba_timeseries.anomaly.predict import FileDetector
 from mamba_timeseries.results import cell, head, row
@@ -183,19 +182,14 @@ def main(words: Iterable[str] | None = None) -> None:
     cases = [made_up(kind) for kind in KINDS]
     cases += [real(given.root)] if given.root else []
     rows: dict[str, list[str]] = {}
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("ts-anomaly", total=len(cases) * len(given.seeds))
-        for case in cases:
-            for name, scorer in BASELINES.items():
-                rows.setdefault(name, []).append(_cell([judge(case, scorer(case))], case))
-            runs = []
-            for seed in given.seeds:
-                bar.update(task, description=f"{case.name}, seed {seed}")
-                detector = FileDetector(trained(case, seed, given.out))
-                runs.append(judge(case, detector.judge(_table(case))["score"].to_numpy()))
-                bar.advance(task)
-            rows.setdefault("`ts-anomaly`", []).append(_cell(runs, case))
+    for case in terminal_track(cases, lambda case: case.name):
+        for name, scorer in BASELINES.items():
+            rows.setdefault(name, []).append(_cell([judge(case, scorer(case))], case))
+        runs = []
+        for seed in given.seeds:
+            detector = FileDetector(trained(case, seed, given.out))
+            runs.append(judge(case, detector.judge(_table(case))["score"].to_numpy()))
+        rows.setdefault("`ts-anomaly`", []).append(_cell(runs, case))
     print(head(["scored by", *(case.name for case in cases)]))
     for name, cells in rows.items():
         print(row([name, *cells]))

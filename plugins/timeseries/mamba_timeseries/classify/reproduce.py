@@ -14,10 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import Progress
 
 import mamba_core
+from mamba_core.cli.output import terminal_track
 from mamba_timeseries.classify.data import read_ts
 from mamba_timeseries.results import cell, head, row
 
@@ -87,13 +86,8 @@ def main(words: Iterable[str] | None = None) -> None:
     torch.set_num_threads(1)
     plan = [(seed, name) for seed in given.seeds for name in given.sets]
     found: dict[str, list[float]] = {name: [] for name in given.sets}
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("ts-classify", total=len(plan))
-        for seed, name in plan:
-            bar.update(task, description=f"{name}, seed {seed}")
-            found[name].append(run(given.root, name, seed, given.out))
-            bar.advance(task)
+    for seed, name in terminal_track(plan, lambda one: f"{one[1]}, seed {one[0]}"):
+        found[name].append(run(given.root, name, seed, given.out))
     print(table(found))
 
 

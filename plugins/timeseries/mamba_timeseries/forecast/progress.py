@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import Progress as Bar
+from mamba_core.cli.output import terminal_progress
 
 Progress = Callable[[str, int, int], None]
 """``(what, done, in all)``."""
@@ -22,14 +21,10 @@ def shown(progress: Progress | None, what: str) -> Iterator[Progress]:
     if progress is not None:
         yield progress
         return
-    console = Console(stderr=True)
-    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what)
-
-        def tell(name: str, done: int, total: int) -> None:
-            bar.update(task, description=name, completed=done, total=total)
-
-        yield tell
+    with terminal_progress() as bar:
+        if bar is not None:
+            bar(what, 0, 1)
+        yield bar or silent
 
 
 def silent(name: str, done: int, total: int) -> None:

@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import Progress
 
 from mamba_core import registry
+from mamba_core.cli.output import terminal_track
 from mamba_timeseries.forecast import fit as fitting
 from mamba_timeseries.forecast.baselines import Repeat, Seasonal, WindowMean, fit_ridge
 from mamba_timeseries.forecast.candidates import learn
@@ -223,15 +222,10 @@ def main(words: Iterable[str] | None = None) -> None:
         for preset in given.presets
         for h in HORIZONS[given.set]
     ]
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(given.set, total=len(plan))
-        for seed, preset, h in plan:
-            path = folder / f"{preset}_h{h}_s{seed}.json"
-            bar.update(task, description=f"{preset}, H {h}, seed {seed}")
-            if not path.is_file():
-                write(path, run(data, given.set, preset, size=size, h=h, seed=seed))
-            bar.advance(task)
+    for seed, preset, h in terminal_track(plan, lambda p: f"{p[1]}, H {p[2]}, seed {p[0]}"):
+        path = folder / f"{preset}_h{h}_s{seed}.json"
+        if not path.is_file():
+            write(path, run(data, given.set, preset, size=size, h=h, seed=seed))
     print(table(given.set, folder, given.presets))
 
 

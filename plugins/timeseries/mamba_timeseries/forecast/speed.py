@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 from mamba_core import registry
 from mamba_core.atomic import new_file
 from mamba_core.bench.measure import Case, Contender, Row, Settings, Verdict, measure
+from mamba_core.cli.output import terminal_track
 
 LENGTHS = (96, 384, 1536, 4096, 16384)
 CHANNELS = (7, 32, 128, 512, 2048)
@@ -146,13 +145,8 @@ def main(words: Iterable[str] | None = None) -> None:
     settings = Settings(rounds=given.rounds, seconds=given.seconds, threads=1)
     rows: list[Row] = []
     every = [*cases(), *streaming()]
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("speed", total=len(every))
-        for case in every:
-            bar.update(task, description=f"{case.name} {dict(case.size)}")
-            rows += measure([case], settings)
-            bar.advance(task)
+    for case in terminal_track(every, lambda case: f"{case.name} {dict(case.size)}"):
+        rows += measure([case], settings)
     for row in rows:
         size = next(iter(row.size.values()))
         cost = row.note if row.ms is None else f"{row.ms:10.2f} ms, processor {row.cpu_ms:10.2f} ms"

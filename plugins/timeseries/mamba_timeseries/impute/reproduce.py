@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress
 
 import mamba_core
 from mamba_core import registry
+from mamba_core.cli.output import terminal_track
 from mamba_registry.tasks import role_config
 from mamba_timeseries.impute.data import ImputeDataset
 from mamba_timeseries.impute.objective import line
@@ -107,19 +106,12 @@ def main(words: Iterable[str] | None = None) -> None:
     given = parser.parse_args(None if words is None else list(words))
     torch.set_num_threads(1)
     rows: dict[str, list[str]] = {}
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("ts-impute", total=len(CASES) * len(given.seeds))
-        for share, gap in CASES:
-            for name, found in baselines(given.root, share, gap).items():
-                rows.setdefault(name, []).append(f"{found['mse']:.3f} / {found['mae']:.3f}")
-            runs = []
-            for seed in given.seeds:
-                bar.update(task, description=f"{share:.1%} hidden, seed {seed}")
-                runs.append(run(given.root, share, gap, seed, given.out))
-                bar.advance(task)
-            told = [cell([one[key] for one in runs], 3) for key in ("mse", "mae")]
-            rows.setdefault("`ts-impute`", []).append(" / ".join(told))
+    for share, gap in terminal_track(CASES, lambda case: f"{case[0]:.1%} hidden"):
+        for name, found in baselines(given.root, share, gap).items():
+            rows.setdefault(name, []).append(f"{found['mse']:.3f} / {found['mae']:.3f}")
+        runs = [run(given.root, share, gap, seed, given.out) for seed in given.seeds]
+        told = [cell([one[key] for one in runs], 3) for key in ("mse", "mae")]
+        rows.setdefault("`ts-impute`", []).append(" / ".join(told))
     print(head(["filled by", *(f"{share:.1%}, {gap:.3g} long" for share, gap in CASES)]))
     for name, cells in rows.items():
         print(row([name, *cells]))
