@@ -81,6 +81,38 @@ class ImageBackbone(nn.Module, ABC):
                 module.gradient_checkpointing = on  # type: ignore[assignment]
 
 
+class StagedBackbone(ImageBackbone):
+    """A hierarchy of maps ``(B, C, H, W)``: stem, stages with a step down between two, last norm.
+
+    Subclasses set these parts, ``in_chans``, ``num_features`` and ``levels``.
+    """
+
+    in_chans: int
+    stem: nn.Module
+    stages: nn.ModuleList
+    downs: nn.ModuleList
+    norm: nn.Module
+
+    def forward_levels(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """See :meth:`ImageBackbone.forward_levels`."""
+        check_images(images, self.in_chans, self.levels[0].stride)
+        grid, maps = self.stem(images), []
+        for index, stage in enumerate(self.stages):
+            grid = stage(grid)
+            maps.append(grid)
+            if index < len(self.downs):
+                grid = self.downs[index](grid)
+        return self.norm(grid), maps
+
+    def head_parts(self) -> list[nn.Module]:
+        """See :meth:`ImageBackbone.head_parts`."""
+        return [self.norm]
+
+    def pool(self, features: Tensor) -> Tensor:
+        """The mean over the map."""
+        return features.mean((2, 3))
+
+
 def check_images(images: Tensor, in_chans: int, smallest: int) -> None:
     """Raise for images that a backbone cannot take.
 

@@ -21,7 +21,7 @@ from mamba_core.blocks import BlockConfig, DropPath
 from mamba_core.config import STRICT
 from mamba_core.mixers import GridMixer, MixerChoice
 from mamba_core.mixers.grid import depthwise, over_grid
-from mamba_vision.backbones.base import ImageBackbone, Level, check_images
+from mamba_vision.backbones.base import Level, StagedBackbone
 from mamba_vision.backbones.mixing import GridStack, Mixing, drop_rates, start_residuals
 from mamba_vision.backbones.parts import (
     EPS,
@@ -116,7 +116,7 @@ class ConvStage(nn.Module):
         return grid
 
 
-class EfficientVMamba(ImageBackbone):
+class EfficientVMamba(StagedBackbone):
     """Images -> maps; see :class:`EfficientVMambaConfig`. Features are ``(B, 8 width, h, w)``."""
 
     def __init__(
@@ -141,22 +141,3 @@ class EfficientVMamba(ImageBackbone):
         self.num_features = widths[-1]
         self.levels = tuple(Level(w, 4 * 2**k, f"stages.{k}") for k, w in enumerate(widths))
         start_residuals(self.stages, sum(config.depths))
-
-    def forward_levels(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """See :meth:`ImageBackbone.forward_levels`."""
-        check_images(images, self.in_chans, self.levels[0].stride)
-        grid, maps = self.stem(images), []
-        for index, stage in enumerate(self.stages):
-            grid = stage(grid)
-            maps.append(grid)
-            if index < len(self.downs):
-                grid = self.downs[index](grid)
-        return self.norm(grid), maps
-
-    def head_parts(self) -> list[nn.Module]:
-        """See :meth:`ImageBackbone.head_parts`."""
-        return [self.norm]
-
-    def pool(self, features: Tensor) -> Tensor:
-        """The mean over the map."""
-        return features.mean((2, 3))

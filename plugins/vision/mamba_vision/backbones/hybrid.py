@@ -22,7 +22,7 @@ from mamba_core.config import STRICT
 from mamba_core.mixers import Mixer, initial
 from mamba_core.mixers.selection import Selection
 from mamba_kernels import ops
-from mamba_vision.backbones.base import ImageBackbone, Level, check_images
+from mamba_vision.backbones.base import Level, StagedBackbone
 from mamba_vision.backbones.mixing import drop_rates
 from mamba_vision.backbones.parts import EPS, Mlp, to_map, to_tokens
 
@@ -166,7 +166,7 @@ class WindowStage(nn.Module):
         return back.flatten(4, 5).flatten(2, 3)[:, :, :height, :width]
 
 
-class Hybrid(ImageBackbone):
+class Hybrid(StagedBackbone):
     """Images -> a map ``(B, 8 width, h, w)`` at stride 32; see :class:`HybridConfig`."""
 
     def __init__(self, config: HybridConfig, image_size: tuple[int, int], in_chans: int) -> None:
@@ -194,25 +194,6 @@ class Hybrid(ImageBackbone):
         self.num_features = widths[-1]
         self.levels = tuple(Level(w, 4 * 2**k, f"stages.{k}") for k, w in enumerate(widths))
         initial.zero_linear_biases(self)
-
-    def forward_levels(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """See :meth:`ImageBackbone.forward_levels`."""
-        check_images(images, self.in_chans, 4)
-        grid, maps = self.stem(images), []
-        for index, stage in enumerate(self.stages):
-            grid = stage(grid)
-            maps.append(grid)
-            if index < len(self.downs):
-                grid = self.downs[index](grid)
-        return self.norm(grid), maps
-
-    def head_parts(self) -> list[nn.Module]:
-        """See :meth:`ImageBackbone.head_parts`."""
-        return [self.norm]
-
-    def pool(self, features: Tensor) -> Tensor:
-        """The mean over the map."""
-        return features.mean((2, 3))
 
 
 def _stage(config: HybridConfig, index: int, width: int, rates: list[float]) -> nn.Module:

@@ -9,7 +9,6 @@ neighbours of hand-made features come first: a network that is not above them sh
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import mamba_core
+from mamba_vision.reproducing import kept_top1, spread_text
 
 MODELS = ("pointmamba_300k", "pointnet_300k")
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -81,29 +80,16 @@ def baselines(path: Path) -> dict[str, float]:
 
 def trained(path: Path, out: Path, preset: str, setting: str, seed: int, epochs: int) -> float:
     """Train one model, and return its accuracy on the test clouds."""
-    folder = out / f"{preset}_{setting}_{seed}"
-    result = folder / "test.json"
-    if not result.exists():
-        data = {"source": source(path), "augment": AUGMENT}
-        mamba_core.train(
-            "points-cls",
-            preset=preset,
-            out=folder,
-            model=SETTINGS[setting],
-            data=data,
-            train={
-                "max_epochs": epochs,
-                "batch_size": 32,
-                "lr": 2e-3,
-                "warmup_steps": 20,
-                "ema": 0.98,
-                "seed": seed,
-                "checkpoint_every": 10_000,
-            },
-        )
-        measured = mamba_core.evaluate(folder / "best", data=data, batch_size=50)
-        result.write_text(json.dumps(measured.metrics), encoding="utf-8")
-    return float(json.loads(result.read_text(encoding="utf-8"))["top1"])
+    return kept_top1(
+        out / f"{preset}_{setting}_{seed}",
+        "points-cls",
+        preset,
+        model=SETTINGS[setting],
+        data={"source": source(path), "augment": AUGMENT},
+        epochs=epochs,
+        ema=0.98,
+        seed=seed,
+    )
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -123,11 +109,7 @@ def main(words: Sequence[str] | None = None) -> None:
                 trained(given.data, given.out, model, setting, seed, given.epochs)
                 for seed in given.seeds
             ]
-            each = ", ".join(f"{value:.3f}" for value in found)
-            deviation = np.std(found, ddof=1) if len(found) > 1 else float("nan")
-            print(
-                f"{model}, {setting}: {np.mean(found):.3f} ± {deviation:.3f} ({each})", flush=True
-            )
+            print(f"{model}, {setting}: {spread_text(found)}", flush=True)
 
 
 if __name__ == "__main__":

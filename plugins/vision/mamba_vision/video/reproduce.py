@@ -10,7 +10,6 @@ and the peer that averages frames must stay at chance, 25 %.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import mamba_core
+from mamba_vision.reproducing import kept_top1, spread_text
 
 SIDE, FRAMES, STEP = 32, 8, 2
 MOVES = {"down": (0, STEP), "left": (1, -STEP), "right": (1, STEP), "up": (0, -STEP)}
@@ -78,29 +77,16 @@ def prepared(path: Path, out: Path) -> Path:
 
 def trained(path: Path, out: Path, name: str, seed: int, epochs: int) -> float:
     """Train one model, and return its accuracy on the test clips."""
-    folder = out / f"{name}_{seed}"
-    result = folder / "test.json"
-    if not result.exists():
-        data = {"source": {"kind": "npz", "path": str(path)}}
-        mamba_core.train(
-            "video-cls",
-            preset="clips_250k",
-            out=folder,
-            model={"num_classes": len(MOVES), "labels": ("0", "1", "2", "3"), **MODELS[name]},
-            data=data,
-            train={
-                "max_epochs": epochs,
-                "batch_size": 32,
-                "lr": 2e-3,
-                "warmup_steps": 20,
-                "ema": 0.95,
-                "seed": seed,
-                "checkpoint_every": 10_000,
-            },
-        )
-        measured = mamba_core.evaluate(folder / "best", data=data, batch_size=50)
-        result.write_text(json.dumps(measured.metrics), encoding="utf-8")
-    return float(json.loads(result.read_text(encoding="utf-8"))["top1"])
+    return kept_top1(
+        out / f"{name}_{seed}",
+        "video-cls",
+        "clips_250k",
+        model={"num_classes": len(MOVES), "labels": ("0", "1", "2", "3"), **MODELS[name]},
+        data={"source": {"kind": "npz", "path": str(path)}},
+        epochs=epochs,
+        ema=0.95,
+        seed=seed,
+    )
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -115,9 +101,7 @@ def main(words: Sequence[str] | None = None) -> None:
     path = prepared(given.data, given.out)
     for name in given.models:
         found = [trained(path, given.out, name, seed, given.epochs) for seed in given.seeds]
-        deviation = np.std(found, ddof=1) if len(found) > 1 else float("nan")
-        each = ", ".join(f"{value:.3f}" for value in found)
-        print(f"{name}: {np.mean(found):.3f} ± {deviation:.3f} ({each})", flush=True)
+        print(f"{name}: {spread_text(found)}", flush=True)
 
 
 if __name__ == "__main__":
