@@ -1,4 +1,4 @@
-"""Graphs in: what is refused and how, tables, parts, samples, encodings; the real sets' counts."""
+"""Graphs in: what is refused and how, tables, parts, samples, encodings."""
 
 from __future__ import annotations
 
@@ -13,22 +13,20 @@ from torch_geometric.utils import to_dense_adj
 
 from mamba_core import registry
 from mamba_graph import GraphError
-from mamba_graph.data import read as read_module
 from mamba_graph.data.check import check_graph
-from mamba_graph.data.config import Collection, Tables
+from mamba_graph.data.config import Tables
 from mamba_graph.data.encode import encoding_of, features_of, laplacian_vectors
 from mamba_graph.data.partition import induced, partition
 from mamba_graph.data.read import read
 from mamba_graph.data.samples import packed, prepared, shuffled
 from mamba_graph.graph_level.config import GraphsData
-from mamba_graph.graph_level.data import GraphsDataset, drawn_parts, nested_fold, read_folds
+from mamba_graph.graph_level.data import GraphsDataset, drawn_parts, nested_fold
 from mamba_graph.link_level.config import LinksData
 from mamba_graph.link_level.data import LinksDataset, single
 from mamba_graph.networks.config import Laplacian, RandomWalk
 from mamba_graph.node_level.config import NodesData
 from mamba_graph.node_level.data import NodesDataset, region
 from mamba_graph.node_level.objective import roc_auc
-from mamba_registry.tasks import role_config
 
 NONE = torch.zeros(2, 0, dtype=torch.int64)
 
@@ -358,89 +356,3 @@ def test_roc_auc_is_sklearns():
     expected = metrics.roc_auc_score(positive, scores)
     assert roc_auc(scores, positive).item() == pytest.approx(expected, abs=1e-6)
     assert roc_auc(scores, torch.ones(80, dtype=torch.bool)) is None
-
-
-# the real sets
-
-
-def test_missing_raw_files_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds MUTAG/raw, or set download"):
-        read(Collection(name="MUTAG", root=tmp_path))
-
-
-def test_a_failed_download_says_what_to_do(monkeypatch, tmp_path):
-    def fails(root, name, **given):
-        raise OSError("no route to host")
-
-    monkeypatch.setitem(read_module._CLASSES, "planetoid", fails)
-    source = Collection(family="planetoid", name="Cora", root=tmp_path, download=True)
-    with pytest.raises(ConnectionError, match=r"Cora could not be fetched .*no route.*Cora/raw"):
-        read(source)
-
-
-def test_official_parts_are_used(monkeypatch, tmp_path):
-    """ZINC and LRGB come in parts: each is asked for by its name, and nothing is drawn."""
-    asked = []
-
-    def made(root, name, split):
-        asked.append(split)
-        return [Data(x=torch.ones(2, 4), edge_index=NONE, y=torch.tensor([k])) for k in range(2)]
-
-    monkeypatch.setitem(read_module._SPLIT, "zinc", made)
-    given = Collection(family="zinc", name="ZINC", root=tmp_path, download=True)
-    data = GraphsDataset(GraphsData(source=given), config())
-    assert asked == ["train", "val", "test"]
-    assert len(data.train(seed=0)) == len(data.test(seed=0)) == 2
-
-
-def test_molecules_need_rdkit(shared_graphs, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(registry.DependencyMissingError, match=r"mamba-graph\[molecules\]"):
-        read(Collection(family="moleculenet", name="ESOL", root=shared_graphs / "pyg"))
-
-
-@pytest.mark.parametrize(
-    ("family", "name", "graphs", "nodes", "edges", "features"),
-    [
-        ("tu", "MUTAG", 188, 3371, 7442, 7),
-        ("planetoid", "CiteSeer", 1, 3327, 9104, 3703),
-        ("heterophilous", "Minesweeper", 1, 10_000, 78_804, 7),
-    ],
-)
-def test_counts_of_real_sets(shared_graphs, family, name, graphs, nodes, edges, features):
-    found = read(Collection(family=family, name=name, root=shared_graphs / "pyg"))
-    assert len(found) == graphs
-    assert sum(g.num_nodes for g in found) == nodes
-    assert sum(g.num_edges for g in found) == edges
-    assert found[0].x.shape[1] == features
-
-
-@pytest.mark.parametrize("name", ["PROTEINS", "MUTAG", "NCI1", "ENZYMES", "IMDB-BINARY"])
-def test_folds_are_disjoint_and_whole(shared_graphs, name):
-    counts = {"PROTEINS": 1113, "MUTAG": 188, "NCI1": 4110, "ENZYMES": 600, "IMDB-BINARY": 1000}
-    folds = read_folds(shared_graphs / "folds" / f"{name}.txt", counts[name])
-    parts = [nested_fold(folds, k) for k in range(1, 11)]
-    tested = np.concatenate([part[2] for part in parts])
-    assert len(np.unique(tested)) == len(tested) == (folds > 0).sum()
-    for train, val, test in parts:
-        assert sorted([*train, *val, *test]) == list(range(counts[name]))
-
-
-def test_training_data_of_a_real_set(shared_graphs):
-    """The conformance kit's check of data, on MUTAG."""
-    from mamba_core.testing.checks.data import data_module_smoke
-    from mamba_core.testing.subject import TaskUnderTest
-
-    fields = {
-        "source": {"kind": "collection", "name": "MUTAG", "root": str(shared_graphs / "pyg")},
-        "folds": str(shared_graphs / "folds" / "MUTAG.txt"),
-    }
-    spec = registry.spec("graph-cls")
-    role_config(spec, "data_config", fields)
-
-    class OfMutag(TaskUnderTest):
-        @property
-        def config(self):
-            return registry.config("graph-cls", preset="tiny", features=7, edge_features=4)
-
-    data_module_smoke.run(OfMutag("graph-cls", data=fields))
