@@ -235,7 +235,12 @@ def _write(
         import onnxruntime
     except ImportError:
         return None
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # its classes share no base of their own
+        raise ExportError(
+            f"ONNX Runtime does not take the graph ({_first_line(error)}): write .pt2"
+        ) from error
 
     def run(**given: Tensor) -> dict[str, Tensor]:
         values = session.run(outputs, {name: value.numpy() for name, value in given.items()})

@@ -52,6 +52,19 @@ def test_onnx(capsys, toy, tmp_path):
     assert json.loads(shown.out)["error"] <= exporting.TOLERANCE
 
 
+@needs_onnx
+def test_a_graph_that_the_runtime_refuses_is_not_written(capsys, toy, tmp_path, monkeypatch):
+    def refuses(path, providers):
+        raise RuntimeError("INVALID_GRAPH")
+
+    monkeypatch.setattr("onnxruntime.InferenceSession", refuses)
+    path = tmp_path / "toy.onnx"
+    code, shown = call(capsys, "export", toy, "--preset", "tiny", "--out", str(path))
+    assert code == 1
+    assert "does not take the graph (RuntimeError: INVALID_GRAPH): write .pt2" in shown.err
+    assert not list(tmp_path.glob("*.onnx*"))
+
+
 def test_a_saved_model(capsys, toy, tmp_path):
     torch.manual_seed(1)
     model = registry.build(toy, preset="tiny")

@@ -56,7 +56,8 @@ def test_the_service_under_load():
 
 
 def test_memory_is_that_of_the_call():
-    found = benchmark.added_memory(lambda: torch.ones(25 * 2**18).sum())
+    found = benchmark.added_memory(lambda: torch.ones(100 * 2**18).sum())
     if found is None:
         pytest.skip("no Linux with glibc to ask")
-    assert 25 * 2**20 <= found < 40 * 2**20
+    # the kernel counts pages by the batch on every core: the figure is a little off either way
+    assert 90 * 2**20 <= found < 120 * 2**20
