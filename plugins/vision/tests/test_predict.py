@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import struct
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from PIL import Image
 from mamba_core import registry
 from mamba_vision.classification.config import ClassifierPredict
 from mamba_vision.classification.predict import ImageLabeller
+from mamba_vision.images import to_pixels
 
 
 @pytest.fixture
@@ -80,12 +83,54 @@ def test_a_folder_with_a_broken_file(tiny, pixels, tmp_path):
         (torch.full((3, 8, 8), 2.0), "must be in 0 to 1"),
         (torch.zeros(1, 8, 8), "expected 3 channels"),
         (np.zeros((8, 8, 4)), "expected 3 channels"),
+        (np.zeros((0, 8, 3), dtype=np.uint8), "no pixels"),
+        (np.full((8, 8, 3), 300), "in 0 to 255"),
+        (np.full((8, 8, 3), -1), "in 0 to 255"),
+        (np.full((8, 8, 3), 40_000, dtype=np.uint16), "in 0 to 255"),
+        (np.ones((8, 8, 3), dtype=bool), "in 0 to 255"),
+        (Image.new("F", (8, 8)), "convert it to 8 bits"),
+        (Image.new("I", (8, 8)), "convert it to 8 bits"),
         ("nowhere.png", "does not exist"),
     ],
 )
 def test_bad_images_are_refused(labeller, image, said):
     with pytest.raises((ValueError, FileNotFoundError), match=said):
         labeller.classify([image])
+
+
+def test_wide_integers_and_deep_greys_keep_their_brightness(pixels, tmp_path):
+    """PIL would turn all that is above 255 white, and torch would wrap around."""
+    assert torch.equal(to_pixels(pixels.astype(np.int64), 3), to_pixels(pixels, 3))
+    deep = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    found = to_pixels(tmp_path / "deep.png", 1)[0].numpy()
+    np.testing.assert_allclose(found, deep / 65535, atol=1 / 255)
+
+
+def enormous() -> bytes:
+    """The header of a picture of 2e10 pixels, as a damaged file may have it."""
+    stream = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(stream, "bmp")
+    return stream.getvalue()[:18] + struct.pack("<ii", 200_000, 100_000) + stream.getvalue()[26:]
+
+
+def test_what_a_folder_holds_stops_nothing(labeller, pixels, tmp_path):
+    folder = tmp_path / "in"
+    (folder / "pictures.png").mkdir(parents=True)  # a folder with the name of a file
+    Image.fromarray(pixels).save(folder / "pictures.png" / "good.png")
+    (folder / "enormous.bmp").write_bytes(enormous())
+    (folder / "gone.jpg").symlink_to(folder / "nowhere.jpg")
+    rows = labeller.run([folder], tmp_path / "out")
+    assert [row["file"].rsplit("/", 1)[1] for row in rows] == [
+        "enormous.bmp",
+        "gone.jpg",
+        "good.png",
+    ]
+    assert "cannot be read as an image" in rows[0]["error"]
+    assert "does not exist" in rows[1]["error"]
+    assert "label" in rows[2]
+    with pytest.raises(FileNotFoundError, match=r"gone\.jpg does not exist"):
+        labeller.run([folder / "gone.jpg"], tmp_path / "other")  # it was asked for
 
 
 def test_names_of_classes(pixels):

@@ -12,16 +12,14 @@ import numpy as np
 import torch
 import torchvision
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from mamba_vision.classification.data_config import Folder, Packed, Source, Tar, Torchvision
-from mamba_vision.images import SUFFIXES, from_pil, read_image
+from mamba_vision.images import SUFFIXES, UNREADABLE, from_pil, read_image
 from mamba_vision.labelling.arrays import read_packed
 from mamba_vision.labelling.parts import PARTS, class_names, needed_parts
 from mamba_vision.labelling.split import warn_of_broken
-
-_BROKEN = (UnidentifiedImageError, OSError, SyntaxError)
 
 
 class Images(ABC):
@@ -75,9 +73,17 @@ class Files(Images):
         """See :meth:`Images.read`."""
         file = self.files[index][0]
         if isinstance(file, Path):
-            return read_image(file, in_chans)
-        with Image.open(io.BytesIO(file)) as image:
-            return from_pil(image, in_chans)
+            try:
+                return read_image(file, in_chans)
+            except (ValueError, OSError) as error:
+                raise ValueError(
+                    f"{error}: take it away, or set data.source.check='all' to leave such files out"
+                ) from error
+        try:
+            with Image.open(io.BytesIO(file)) as image:
+                return from_pil(image, in_chans)
+        except (ValueError, *UNREADABLE) as error:
+            raise ValueError(f"{self.names[index]} cannot be read ({error})") from error
 
 
 def open_source(source: Source) -> Parts:
@@ -152,7 +158,7 @@ def _opens(file: Path | bytes, whole: bool) -> bool:
         with Image.open(file if isinstance(file, Path) else io.BytesIO(file)) as image:
             if whole:
                 image.load()
-    except _BROKEN:
+    except UNREADABLE:
         return False
     return True
 

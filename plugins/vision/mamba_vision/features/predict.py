@@ -86,7 +86,7 @@ class FeatureWriter:
         for done, (file, target) in enumerate(zip(files, targets, strict=True), 1):
             try:
                 found = self.features([file])
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 rows.append({"file": str(file), "error": str(error)})
             else:
                 arrays: dict[str, Any] = {name: value[0].numpy() for name, value in found.items()}

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mamba_vision.images import SUFFIXES, read_image
+from mamba_vision.images import SUFFIXES, UNREADABLE, read_image
 from mamba_vision.segmentation.config import IGNORE
 from mamba_vision.segmentation.data_config import Pairs
 
@@ -70,7 +70,13 @@ class MaskedImages:
         :raises ValueError: for a file that is cut off, and a mask with unknown labels.
         """
         image, mask = self.files[index]
-        return read_image(image, in_chans), self.classes_of(mask)
+        try:
+            pixels = read_image(image, in_chans)
+        except (ValueError, OSError) as error:
+            raise ValueError(
+                f"{error}: take it away, or set data.check='all' to leave such files out"
+            ) from error
+        return pixels, self.classes_of(mask)
 
     def classes_of(self, path: Path) -> Tensor:
         """Read a mask, int64 ``(H, W)``: classes and :data:`IGNORE`; see :meth:`read`."""
@@ -96,7 +102,7 @@ class MaskedImages:
                     sizes.append(opened.size)
                     if whole:
                         opened.load()
-            except (OSError, SyntaxError):
+            except UNREADABLE:
                 return f"{file.name} cannot be read as an image"
         if sizes[0] != sizes[1]:
             return f"{sizes[0]} pixels, its mask {sizes[1]}"
@@ -114,7 +120,7 @@ def _read_mask(path: Path) -> np.ndarray:
                     "colours to numbers first"
                 )
             return np.asarray(image).astype(np.int64)
-    except (OSError, SyntaxError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path} cannot be read as a mask ({error})") from error
 
 

@@ -122,7 +122,7 @@ class ImageSegmenter:
         try:
             pixels = to_pixels(file, self.model.config.in_chans)
             mask = self._segment(pixels)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             return {"file": str(file), "error": str(error)}
         picture = Image.fromarray(mask)
         picture.putpalette(self.palette.tobytes())
