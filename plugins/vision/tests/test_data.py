@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from mamba_core import registry
 from mamba_vision.classification.config import ClassifierConfig
 from mamba_vision.classification.data import ImageDataset
 from mamba_vision.classification.data_config import Augment, ImageData, RandAugment
-from mamba_vision.labelling.split import hold_out
+from mamba_vision.labelling.split import check_classes, hold_out
 
 MODEL = ClassifierConfig(image_size=(8, 8), num_classes=3)
 
@@ -150,6 +151,26 @@ def test_files_cut_off_are_found_when_asked_for(folder):
     (folder / "train" / "bee" / "half.png").write_bytes(buffer.getvalue()[:3000])
     with pytest.warns(UserWarning, match=r"half\.png"):
         dataset({"kind": "folder", "path": folder, "check": "all"})
+    images = dataset({"kind": "folder", "path": folder}).parts["train"]  # its header is whole
+    place = [Path(name).name for name in images.names].index("half.png")
+    with pytest.raises(ValueError, match=r"half\.png cannot be read .*check='all'"):
+        images.read(place, 3)
+
+
+def test_a_model_takes_the_names_of_its_classes_from_the_data(folder):
+    fields = {"image_size": (8, 8), "num_classes": 3}
+    model = registry.build("vision-cls", preset="tiny", **fields)
+    data = dataset({"kind": "folder", "path": folder}, model.config)
+    data.prepare(model)
+    assert model.config.labels == model.task.config.labels == ("ant", "bee", "cat")
+    own = registry.build("vision-cls", preset="tiny", **fields, labels=("ant", "bee", "cat"))
+    before = own.task
+    data.prepare(own)
+    assert own.task is before
+    data.classes = ("0", "1", "2")  # of arrays: no names
+    plain = registry.build("vision-cls", preset="tiny", **fields)
+    data.prepare(plain)
+    assert plain.config.labels == ()
 
 
 def test_wrong_classes_are_said(folder):
@@ -157,6 +178,7 @@ def test_wrong_classes_are_said(folder):
     with pytest.raises(ValueError, match=r"3 classes \(ant, bee, cat\).*num_classes=3"):
         dataset(source, ClassifierConfig(num_classes=5))
     labels = ("ant", "wasp", "cat")
+    check_classes(("0", "1", "2"), ClassifierConfig(num_classes=3, labels=labels))  # arrays
     with pytest.raises(ValueError, match="class 1 is 'bee' in the data and 'wasp'"):
         dataset(source, ClassifierConfig(num_classes=3, labels=labels))
 

@@ -17,6 +17,7 @@ from mamba_vision.classification.data_config import Augment, ImageData
 from mamba_vision.classification.sources import Images, open_source
 from mamba_vision.images import Preparation
 from mamba_vision.labelling.split import (
+    LabelledData,
     Sample,
     Split,
     check_classes,
@@ -28,7 +29,7 @@ from mamba_vision.labelling.split import (
 from mamba_vision.seeding import drawn_from
 
 
-class ImageDataset:
+class ImageDataset(LabelledData):
     """Labelled images of ``vision-cls``.
 
     :param data: where they lie.

@@ -17,6 +17,7 @@ from mamba_vision.classification.config import ClassifierConfig, ClassifierPredi
 from mamba_vision.classification.model import ImageClassifier
 from mamba_vision.classification.trained import RECIPES
 from mamba_vision.images import Preparation, to_pixels
+from mamba_vision.labelling.split import numbered
 
 TASK = "vision-cls"
 
@@ -69,7 +70,7 @@ class ImageWeights:
         smallest = getattr(config.architecture, "patch_size", model.backbone.levels[0].stride)
         return {
             "num_params": sum(parameter.numel() for parameter in model.parameters()),
-            "categories": config.labels or tuple(str(k) for k in range(config.num_classes)),
+            "categories": config.labels or numbered(config.num_classes),
             "metrics": dict(self.spec.metrics),
             "min_size": (smallest, smallest),
             "recipe": RECIPES.get(self.name),

@@ -17,6 +17,7 @@ from torch import Tensor
 from mamba_core.atomic import new_file, refuse_taken
 from mamba_registry import TaskSpec
 from mamba_vision.labelling.config import LabelPredict
+from mamba_vision.labelling.split import numbered
 
 Progress = Callable[[str, int, int], None]
 """``(file name, samples done, samples in all)``."""
@@ -59,7 +60,7 @@ class Labeller(ABC):
     ) -> None:
         self.model, self.spec, self.device = model, spec, torch.device(device)
         self.config = config
-        self.labels = model.config.labels or tuple(str(k) for k in range(model.num_classes))
+        self.labels = model.config.labels or numbered(model.num_classes)
 
     @abstractmethod
     def read(self, sample: Any) -> Tensor:
@@ -113,10 +114,11 @@ class Labeller(ABC):
         :raises FileNotFoundError: for an input that does not exist, or a folder without samples.
         :raises FileExistsError: when results are there and ``overwrite`` is not set.
         """
-        files = self.files([Path(path) for path in inputs])
-        for file in files:
-            if not file.exists():
-                raise FileNotFoundError(f"{file} does not exist: give {self.samples} or folders")
+        given = [Path(path) for path in inputs]
+        for path in given:
+            if not path.exists():
+                raise FileNotFoundError(f"{path} does not exist: give {self.samples} or folders")
+        files = self.files(given)
         table, arrays = Path(out) / "predictions.csv", Path(out) / "features.npy"
         refuse_taken([table, arrays] if self.config.features else [table], overwrite=overwrite)
         rows: list[dict[str, Any]] = []
@@ -144,7 +146,7 @@ class Labeller(ABC):
         for file in files:
             try:
                 read[file] = self.read(file)
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 errors[file] = str(error)
         pooled = torch.zeros(0, self.model.num_features)
         answers: dict[Path, Answer] = {}

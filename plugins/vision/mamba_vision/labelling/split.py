@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from dataclasses import replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -67,14 +68,40 @@ def kept_and_held(parts: Mapping[str, HasLabels], share: float) -> tuple[NDArray
     return hold_out(train, share)
 
 
+def numbered(count: int) -> tuple[str, ...]:
+    """Return the names of classes that have none: their numbers."""
+    return tuple(str(number) for number in range(count))
+
+
+class LabelledData:
+    """Data with classes, whose names a model takes over.
+
+    ``classes`` holds them in order.
+    """
+
+    classes: tuple[str, ...]
+
+    def prepare(self, model: Any) -> None:
+        """Give the names of the classes to a model that has none, so that it answers by them."""
+        if model.config.labels or self.classes == numbered(len(self.classes)):
+            return
+        model.config = replace(model.config, labels=self.classes)
+        model.task = replace(model.task, config=model.config)
+
+
 def check_classes(classes: tuple[str, ...], model: LabelConfig) -> None:
-    """Raise ``ValueError`` when the classes of the data are not those of the model."""
+    """Raise ``ValueError`` when the classes of the data are not those of the model.
+
+    Classes of the data that have no names, but numbers, may be any.
+    """
     if len(classes) != model.num_classes:
         shown = ", ".join(classes[:5]) + (", ..." if len(classes) > 5 else "")
         raise ValueError(
             f"the data has {len(classes)} classes ({shown}), the model num_classes = "
             f"{model.num_classes}: set model.num_classes={len(classes)}"
         )
+    if classes == numbered(len(classes)):
+        return
     for number, (ours, theirs) in enumerate(zip(model.labels, classes, strict=False)):
         if ours != theirs:
             raise ValueError(

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mamba_vision.labelling.parts import PARTS, class_names, needed_parts, taken
 from mamba_vision.labelling.split import (
+    LabelledData,
     Sample,
     Split,
     check_classes,
@@ -47,7 +48,7 @@ class Clouds:
     """What could not be read or taken."""
 
 
-class PointsDataset:
+class PointsDataset(LabelledData):
     """Labelled clouds of ``points-cls``.
 
     :param data: where they lie.

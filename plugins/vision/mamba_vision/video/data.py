@@ -20,6 +20,7 @@ from mamba_vision.images import Preparation
 from mamba_vision.labelling.arrays import read_packed
 from mamba_vision.labelling.parts import PARTS, class_names, needed_parts, taken
 from mamba_vision.labelling.split import (
+    LabelledData,
     Sample,
     Split,
     check_classes,
@@ -48,7 +49,7 @@ class Clips:
     """What could not be read."""
 
 
-class VideoDataset:
+class VideoDataset(LabelledData):
     """Labelled clips of ``video-cls``.
 
     :param data: where they lie.
