@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -33,15 +33,6 @@ class Split(Protocol):
         ...
 
 
-class HasLabels(Protocol):
-    """What one part of any data has."""
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """Of each sample."""
-        ...
-
-
 def hold_out(labels: NDArray[np.int64], share: float) -> tuple[NDArray, NDArray]:
     """Split places into kept and held-out ones, the same share of every class.
 
@@ -54,17 +45,6 @@ def hold_out(labels: NDArray[np.int64], share: float) -> tuple[NDArray, NDArray]
         held.append(places[: min(round(share * len(places)), len(places) - 1)])
     out = np.sort(np.concatenate(held))
     return np.setdiff1d(np.arange(len(labels)), out), out
-
-
-def kept_and_held(parts: Mapping[str, HasLabels], share: float) -> tuple[NDArray, NDArray]:
-    """Return the places to learn from and those to choose a model by.
-
-    The latter are all of ``val`` where the data has it, otherwise ``share`` of ``train``.
-    """
-    train = parts["train"].labels
-    if "val" in parts:
-        return np.arange(len(train)), np.arange(len(parts["val"].labels))
-    return hold_out(train, share)
 
 
 def check_classes(classes: tuple[str, ...], model: LabelConfig) -> None:
