@@ -24,7 +24,6 @@ from mamba_graph.benchmarks import (
     tu_folds,
     wl_svm,
 )
-from mamba_graph.benchmarks.alone import alone
 from mamba_graph.benchmarks.fit import FitOptions
 from mamba_graph.benchmarks.node_sets import gcn_16, source_of
 from mamba_graph.benchmarks.plots import draw
@@ -131,21 +130,6 @@ def test_a_record_is_taken_up_again(tmp_path):
     assert len(calls) == 2
     path.write_text(path.read_text("utf-8") + '{"seed": 2, "or', "utf-8")  # cut off in writing
     assert [row["seed"] for row in rows_in(path)] == [0, 1]
-
-
-def _greedy():
-    return {"bytes": len(bytearray(2**32))}
-
-
-def _late():
-    while True:
-        pass
-
-
-@pytest.mark.slow
-def test_a_process_of_its_own_is_bounded():
-    assert alone(_greedy, seconds=100, gib=2) == {"failed": "over 2 GiB"}
-    assert alone(_late, seconds=1, gib=4) == {"failed": "over 1 s"}
 
 
 def test_shared_neighbours_are_networkx_s():

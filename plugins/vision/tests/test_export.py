@@ -43,8 +43,9 @@ def test_a_column_resamples_its_positions_in_the_graph(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_order_from_a_table_fixes_the_size_and_says_so(tmp_path):
-    _, _, result = exported(tmp_path, scan_order="hilbert")
+@pytest.mark.parametrize("suffix", [".pt2", onnx])
+def test_an_order_from_a_table_fixes_the_size_and_says_so(tmp_path, suffix):
+    _, _, result = exported(tmp_path, suffix, scan_order="hilbert")
     assert result.inputs == {"images": ["batch", 3, 16, 16]}
     assert result.fixed
     assert result.error <= TOLERANCE

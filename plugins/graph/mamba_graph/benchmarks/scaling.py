@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch_geometric.nn import GCNConv, GPSConv
 
-from mamba_graph.benchmarks.alone import alone, peak_mib
+from mamba_core.bench.alone import alone, peak_mib
 from mamba_graph.benchmarks.record import Record, Row
 from mamba_graph.data.made import random_regular
 from mamba_graph.nn import GraphMambaConv

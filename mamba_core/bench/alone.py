@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
+from typing import Any
 
-from mamba_graph.benchmarks.record import Row
+Row = dict[str, Any]
 
 
 def alone(measure: Callable[[], Row], *, seconds: int, gib: float) -> Row:
