@@ -234,6 +234,28 @@ TABLES: dict[str, tuple[Table, ...]] = {
             "libri8k, see the card",
         ),
     ),
+    "vision-cls": (
+        Table(
+            "mamba_vision.classification.reproduce",
+            ("mnist", "--data", "{data}/mnist_28x28.npz", "--out", "{out}/mnist"),
+            "25 min",
+            "mnist_28x28.npz",
+        ),
+        Table(
+            "mamba_vision.classification.reproduce",
+            ("cifar", "--data", "{data}/cifar10_jpeg.tar.xz", "--out", "{out}/cifar"),
+            "45 min",
+            "cifar10_jpeg.tar.xz",
+        ),
+    ),
+    "vision-seg": (
+        Table(
+            "mamba_vision.segmentation.reproduce",
+            ("--data", "{data}/camvid_240x180", "--out", "{out}"),
+            "35 min",
+            "camvid_240x180, unpacked",
+        ),
+    ),
     "video-cls": (
         Table(
             "mamba_vision.video.reproduce",

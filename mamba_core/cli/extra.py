@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import typer
 
+from mamba_core.cli.builtin import COMMANDS
+
 
 @dataclass(frozen=True)
 class PluginCommand:
@@ -34,7 +36,6 @@ def single(command: Callable[..., object], *, help: str | None = None) -> typer.
 def plugin_commands() -> dict[str, PluginCommand]:
     """Return what the loadable plugins offer, by name; built-in names cannot be taken."""
     import mamba_core.registry  # noqa: F401  (brings the core's own records)
-    from mamba_core.cli.group import COMMANDS
     from mamba_registry import catalog
 
     specs = [offer.spec for offer in catalog.offers("commands")]

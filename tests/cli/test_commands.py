@@ -8,7 +8,7 @@ import pytest
 
 from mamba_core import registry
 from mamba_core.cli import main
-from mamba_core.cli.group import COMMANDS
+from mamba_core.cli.builtin import COMMANDS
 
 
 def call(capsys, *words):

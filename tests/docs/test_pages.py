@@ -132,7 +132,7 @@ def test_benchmark_commands_name_real_options():
 
 
 def test_command_table_is_complete():
-    from mamba_core.cli.group import COMMANDS
+    from mamba_core.cli.builtin import COMMANDS
 
     rows = re.findall(r"^\| `mamba-core ([\w-]+)", text_of("command-line.md"), re.MULTILINE)
     assert rows == list(COMMANDS)

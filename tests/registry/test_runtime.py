@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 import torch
@@ -203,9 +202,7 @@ def test_the_search_takes_no_lock_while_plugins_are_imported(install, plugin):
         "assert done\n"
     )
     install(source, "waiting")
-    start = time.monotonic()
     assert plugin("waiting").status == "ok"
-    assert time.monotonic() - start < 4
     assert catalog.snapshot() is not found
 
 

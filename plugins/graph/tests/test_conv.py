@@ -7,6 +7,7 @@ import inspect
 import pytest
 import torch
 from graph_cases import batched, random_graph, renumbered
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch_geometric.nn import GATConv, GCNConv, GINEConv, GPSConv, SAGEConv
 from torch_geometric.utils import to_torch_csr_tensor
 
@@ -212,6 +213,24 @@ def test_training_alone_decides_about_noise():
         one = made(data.x, data.edge_index)
         made.generator.manual_seed(1)
         assert torch.equal(one, made(data.x, data.edge_index))
+
+
+@pytest.mark.parametrize("order", ["degree(noise=true)", "pagerank:reverse", "node-shuffle"])
+def test_with_ptr_nothing_waits_for_the_device(order, mixed_sizes, monkeypatch):
+    """PyG's ``data.ptr`` says how many graphs there are; fake tensors have no values to look at."""
+    # it looks at values on the CPU only
+    monkeypatch.setattr("mamba_graph.nn.graph_mamba_conv.check_edges", lambda edges, nodes: None)
+    made = layer(SAGEConv(D, D), order=order, bidirectional=True).eval()
+    data = batched(*(wide(graph) for graph in mixed_sizes))
+    with torch.no_grad():
+        expected = made(data.x, data.edge_index, data.batch)
+        found = made(data.x, data.edge_index, data.batch, cu_seqlens=data.ptr)
+    assert torch.equal(found, expected)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        inputs = data.x, data.edge_index, data.batch, data.ptr
+        x, edges, batch, ptr = (mode.from_tensor(value) for value in inputs)
+        assert made(x, edges, batch, cu_seqlens=ptr).shape == data.x.shape
+        assert made(x, edges).shape == data.x.shape  # one graph: no batch to count graphs of
 
 
 def test_sparse_adjacency():

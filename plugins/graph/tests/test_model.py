@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import networkx as nx
 import pytest
 import torch
 from graph_cases import random_graph, renumbered
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch._dynamo.testing import CompileCounter
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mamba_core import registry
 from mamba_core.testing import parametrize_task_checks
 from mamba_graph.data.samples import packed, prepared
+from mamba_graph.networks.gred import hop_edges
+from mamba_graph.node_level.objective import loss as node_loss
 
 
 @parametrize_task_checks("graph-cls")
@@ -119,6 +124,32 @@ def test_nothing_waits_for_the_device():
             model = build("graph_mamba", encoding=None, draws=1, network=network)
             inputs = {name: torch.empty_like(value) for name, value in batch.items()}
             assert model(**inputs)["logits"].shape == (3, 2)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 12), st.integers(0, 18), st.integers(0, 10**6), st.integers(1, 6))
+def test_hops_are_networkxs_distances(nodes, edges, seed, hops):
+    data = random_graph(nodes, edges, seed)
+    graph = nx.Graph()
+    graph.add_nodes_from(range(nodes))
+    graph.add_edges_from(data.edge_index.T.tolist())
+    expected = dict(nx.all_pairs_shortest_path_length(graph))
+    for hop, pairs in enumerate(hop_edges(data.edge_index, nodes, hops), start=1):
+        found = [(a, b) for a in expected for b, far in expected[a].items() if far == hop]
+        assert sorted(map(tuple, pairs.T.tolist())) == sorted(found)
+
+
+def test_the_loss_of_nodes_waits_for_nothing():
+    """Picking nodes by a mask would: how many are picked is not known ahead."""
+    logits, y = torch.randn(9, 3), torch.randint(3, (9,))
+    mask = torch.arange(9) % 2 == 0
+    found = node_loss({"logits": logits}, {"node_y": y, "node_mask": mask})
+    torch.testing.assert_close(found, torch.nn.functional.cross_entropy(logits[mask], y[mask]))
+    nothing = {"node_y": y, "node_mask": torch.zeros(9, dtype=torch.bool)}
+    assert node_loss({"logits": logits}, nothing) == 0
+    with FakeTensorMode() as mode:
+        batch = {"node_y": mode.from_tensor(y), "node_mask": mode.from_tensor(mask)}
+        assert node_loss({"logits": mode.from_tensor(logits)}, batch).shape == ()
 
 
 def test_compiles_once_for_batches_of_all_sizes():

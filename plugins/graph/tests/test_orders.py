@@ -16,6 +16,7 @@ from torch_geometric.utils import to_networkx
 
 from mamba_core import registry, scan_orders
 from mamba_graph.orders import AddNodeRank, Graphs, NodeOrder, context_of, edges_of, node_noise
+from mamba_graph.orders.mixing import hashed_rows, mixed
 from mamba_graph.orders.search import Relabelled, core_numbers
 from mamba_graph.orders.walks import neighbours_first, walks
 from mamba_graph.plugin import _NAMES
@@ -176,6 +177,25 @@ def test_ones_own_order():
                 return [graphs.features[:, 0]]
 
         assert (data.x[order_of("heaviest-last", data), 0].diff() >= 0).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 200), st.integers(0, 10**6))
+def test_rows_are_hashed_by_value_and_column(columns, seed):
+    """In blocks as in one piece; a change of one entry, or of two columns' places, shows."""
+    drawn = torch.Generator().manual_seed(seed)
+    rows = torch.randn(5, columns, generator=drawn)
+    rows[3] = rows[1]
+    found = hashed_rows(rows)
+    bits = rows.view(torch.int32).long() * 2
+    assert torch.equal(found, mixed(bits + mixed(torch.arange(columns))).sum(1))
+    assert found[3] == found[1]
+    if columns:
+        assert len(set(found.tolist())) == 4
+        assert torch.equal(hashed_rows(-0.0 * rows), hashed_rows(0.0 * rows))
+    if columns > 1:
+        assert not (hashed_rows(rows.roll(1, 1)) == found).any()
+    assert torch.equal(hashed_rows(rows.T.contiguous().T), found)
 
 
 def test_importing_moves_no_random_numbers():

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mamba_recsys.interactions import InteractionError, check_ids
+from mamba_recsys.interactions import InteractionError, check_ids, listed
 
 
 class UnknownItemError(InteractionError):
@@ -27,7 +27,7 @@ class Catalogue:
         self.ids = ids
         self._index = pd.Index(ids)
         if not self._index.is_unique:
-            again = self._index[self._index.duplicated()][0]
+            again = self._index[self._index.duplicated()].tolist()[0]
             raise InteractionError(f"item {again!r} is twice in the catalogue")
 
     def __len__(self) -> int:
@@ -35,7 +35,7 @@ class Catalogue:
 
     def numbers(self, ids: Iterable[Any]) -> NDArray[np.int64]:
         """Return the numbers of raw ids, -1 for unknown ones."""
-        wanted = list(ids)
+        wanted = listed(ids, "item")
         if not wanted:
             return np.zeros(0, dtype=np.int64)
         self._check_type(wanted)
@@ -46,7 +46,7 @@ class Catalogue:
 
         :raises UnknownItemError: naming the first unknown one.
         """
-        wanted = list(ids)
+        wanted = listed(ids, "item")
         numbers = self.numbers(wanted)
         if (numbers < 0).any():
             first = wanted[int(np.flatnonzero(numbers < 0)[0])]
@@ -68,7 +68,7 @@ class Catalogue:
     def _check_type(self, ids: Sequence[Any]) -> None:
         numeric = self.ids.dtype.kind in "iu"
         for one in ids:
-            if isinstance(one, (int, np.integer)) != numeric or isinstance(one, (bool, float)):
+            if isinstance(one, int) != numeric or isinstance(one, bool | float):
                 raise InteractionError(
                     f"item {one!r} is {type(one).__name__}, the catalogue's ids are "
                     f"{'int' if numeric else 'text'}: cast it"

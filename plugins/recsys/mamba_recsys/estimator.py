@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import pandas as pd
@@ -19,13 +19,13 @@ from mamba_recsys import fit as fitting
 from mamba_recsys import interactions as I
 from mamba_recsys.catalogue import Catalogue
 from mamba_recsys.encoder import ColumnEncoder
-from mamba_recsys.frame import PANDAS, as_pandas, as_rows
+from mamba_recsys.frame import PANDAS, as_pandas, as_rows, rows_of
 from mamba_recsys.interactions import Duplicates, InteractionError, Interactions, Parts
-from mamba_recsys.next_item.config import NextItemData, NextItemTrain
+from mamba_recsys.next_item.config import Features, NextItemData, NextItemTrain
 from mamba_recsys.next_item.data import TrainSplit, check_positions
 from mamba_recsys.next_item.model import NextItemModel
 from mamba_recsys.next_item.scorer import ModelScorer
-from mamba_recsys.readers import Columns, from_table
+from mamba_recsys.readers import Columns, from_table, ids
 
 HoldOut = Literal["leave-one-out", "temporal", "sessions"]
 
@@ -57,6 +57,9 @@ class Estimator:
         if hold_out not in (*self.hold_outs, None):
             known = ", ".join(map(repr, self.hold_outs))
             raise ValueError(f"hold_out = {hold_out!r}: {known} or None")
+        if duplicates not in get_args(Duplicates):
+            known = ", ".join(map(repr, get_args(Duplicates)))
+            raise ValueError(f"duplicates = {duplicates!r}: {known}")
         self.name, self.fields, self.seed = model, dict(fields or {}), seed
         self.item_columns, self.event_columns = tuple(item_features), tuple(event_features)
         self.hold_out, self.duplicates = hold_out, duplicates
@@ -130,19 +133,10 @@ class Estimator:
             numbers=numbers,
         )
         columns = self._item_columns(item_table)
-        torch.manual_seed(self.seed)
-        model: Any = registry.build(
-            self.task,
-            preset=self.name,
-            **{
-                **self.fields,
-                "items": len(catalogue),
-                "item_features": columns.config,
-                "event_features": events.config,
-            },
-        )
-        if columns:
-            _place_columns(model, columns, _rows_of(item_table, catalogue, self.columns.item))
+        model = self._build(len(catalogue), columns.config, events.config)
+        if item_table is not None and columns:
+            rows = rows_of(item_table, catalogue.plain(), self.columns.item)
+            _place_columns(model, columns, rows)
         parts = self._parts(data)
         check_positions(model.config, self.data_config.prefixes)
         split = TrainSplit(
@@ -162,6 +156,12 @@ class Estimator:
         offered = np.ones(len(catalogue), dtype=bool) if columns else counts > 0
         self._fitted = Fitted(model, longest, catalogue, data, parts, offered, columns, events)
         return self
+
+    def _build(self, items: int, item_features: Features, event_features: Features) -> Any:
+        """A model with its initial weights."""
+        torch.manual_seed(self.seed)
+        own = {"items": items, "item_features": item_features, "event_features": event_features}
+        return registry.build(self.task, preset=self.name, **{**self.fields, **own})
 
     def _item_columns(self, table: pd.DataFrame | None) -> ColumnEncoder:
         if self.item_columns and table is None:
@@ -230,9 +230,15 @@ def _every_item(raw: NDArray[Any], table: pd.DataFrame | None, column: str) -> N
         return np.unique(raw)
     if column not in table:
         raise InteractionError(f"the table of items has no column {column!r}")
-    more = table[column].to_numpy(dtype=raw.dtype)
-    missing = np.setdiff1d(raw, more)
-    if len(missing):
+    more = ids(table[column])
+    I.check_ids(more, "the table of items: item")
+    if more.dtype != raw.dtype:
+        kinds = ["numbers" if one.dtype.kind == "i" else "text" for one in (more, raw)]
+        raise InteractionError(
+            f"items are {kinds[0]} in the table of items and {kinds[1]} in the events: cast one"
+        )
+    missing = np.setdiff1d(raw, more).tolist()
+    if missing:
         raise InteractionError(
             f"item {missing[0]!r} has events but no row in the table of items ({len(missing)} "
             "such items): add the rows"
@@ -240,19 +246,8 @@ def _every_item(raw: NDArray[Any], table: pd.DataFrame | None, column: str) -> N
     return np.unique(np.concatenate([raw, more]))
 
 
-def _rows_of(table: pd.DataFrame | None, catalogue: Catalogue, column: str) -> pd.DataFrame:
-    """The table's rows in the order of the catalogue.
-
-    :raises InteractionError: for an item with two rows.
-    """
-    assert table is not None
-    twice = table[column][table[column].duplicated()]
-    if len(twice):
-        raise InteractionError(f"item {twice.iloc[0]!r} has two rows in the table of items")
-    return table.set_index(column).loc[list(catalogue.ids)].reset_index()
-
-
 def _place_columns(model: NextItemModel, columns: ColumnEncoder, table: pd.DataFrame) -> None:
+    """Give a model what the columns of its items say, rows in the order of their numbers."""
     codes, numbers = columns.encode(table, "the table of items")
     model.item_codes.copy_(torch.from_numpy(codes))
     model.item_numbers.copy_(torch.from_numpy(numbers))

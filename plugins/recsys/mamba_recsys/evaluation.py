@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mamba_recsys.interactions import Contexts, Interactions, contexts
+from mamba_recsys.ragged import pairs
 from mamba_recsys.ranking import MEASURES, ranks
 
 Progress = Callable[[str, int, int], None]
+SCORES = 1 << 25
+"""Most scores at once, so that memory does not grow with the catalogue."""
 
 
 class Scorer(Protocol):
@@ -101,7 +104,6 @@ def evaluate(
     *,
     longest: int | None = None,
     k: int = 10,
-    batch_size: int = 256,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Rank the target of every example.
@@ -120,6 +122,7 @@ def evaluate(
         )
     items = len(data.catalogue)
     whole = contexts(data, places)
+    batch_size = min(max(SCORES // items, 1), 256)
     found: dict[str, list[Tensor]] = {"plain": [], "unseen": []}
     shown = {name: torch.zeros(items, dtype=torch.int64) for name in found}
     targets = torch.from_numpy(data.items[places])
@@ -128,7 +131,7 @@ def evaluate(
         scores = torch.as_tensor(scorer.scores(whole[part].latest(longest)))
         for name in found:
             if name == "unseen":
-                scores[_pairs(whole[part])] = -torch.inf
+                scores[pairs(whole[part])] = -torch.inf
             found[name].append(ranks(scores, targets[part]))
             best = scores.topk(min(k, items), dim=1)
             chosen = best.indices[~torch.isneginf(best.values)]
@@ -143,9 +146,3 @@ def evaluate(
         shown=shown,
         k=k,
     )
-
-
-def _pairs(seen: Sequence[NDArray[np.int64]]) -> tuple[Tensor, Tensor]:
-    """Rows and items of what each user had."""
-    rows = np.repeat(np.arange(len(seen)), [len(s) for s in seen])
-    return torch.from_numpy(rows), torch.from_numpy(np.concatenate(seen))

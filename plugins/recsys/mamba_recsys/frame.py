@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ def as_pandas(table: Any) -> tuple[pd.DataFrame, str]:
         frame = nw.from_native(table, eager_only=True)
     except TypeError as error:
         raise InteractionError(
-            f"{type(table).__name__} is no table: give a pandas or polars frame, or a path"
+            f"{type(table).__name__} is no table in memory: give a pandas or polars frame (of a "
+            "lazy one its collect()), or a path"
         ) from error
     columns = {name: frame.get_column(name).to_numpy() for name in frame.columns}
     return pd.DataFrame(columns), frame.implementation.value
@@ -61,6 +63,26 @@ def native(data: dict[str, Any], kind: str) -> Any:
     plain = {name: np.asarray(values).tolist() for name, values in data.items()}
     backend: Any = kind
     return nw.from_dict(plain, backend=backend).to_native()
+
+
+def rows_of(table: pd.DataFrame, ids: Sequence[Any], column: str) -> pd.DataFrame:
+    """Return the rows of some items, in this order.
+
+    :param column: with the items' raw ids.
+    :raises InteractionError: without the column, and for an item with no row or with two.
+    """
+    if column not in table:
+        raise InteractionError(f"the table of items has no column {column!r}")
+    where = pd.Index(table[column])
+    twice = where[where.duplicated()].tolist()
+    if twice:
+        raise InteractionError(f"item {twice[0]!r} has two rows in the table of items")
+    rows = where.get_indexer(pd.Index(ids))
+    if (rows < 0).any():
+        raise InteractionError(
+            f"item {ids[int((rows < 0).argmax())]!r} has no row in the table of items"
+        )
+    return table.iloc[rows].reset_index(drop=True)
 
 
 def _read_table(path: Path) -> pd.DataFrame:

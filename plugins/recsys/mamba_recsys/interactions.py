@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 Duplicates = Literal["error", "keep", "drop"]
@@ -113,24 +114,23 @@ def make_interactions(
 
 
 def check_ids(ids: NDArray[Any], what: str) -> None:
-    """Raise for ids that are missing or of several types.
+    """Raise for ids that are missing, of several types, or neither whole numbers nor text.
 
     :raises InteractionError: naming the first such row.
     """
+    missing = pd.isna(ids)
+    if missing.any():
+        row = int(np.flatnonzero(missing)[0])
+        raise InteractionError(f"row {row}: the {what} id is missing; drop the row")
     if ids.dtype.kind == "f":
-        if np.isnan(ids).any():
-            row = int(np.flatnonzero(np.isnan(ids))[0])
-            raise InteractionError(f"row {row}: the {what} id is missing; drop the row")
         raise InteractionError(
             f"{what} ids are floating-point numbers: cast them to int or text, so that 1 and 1.0 "
             "cannot be two"
         )
-    if ids.dtype.kind != "O":
+    if ids.dtype.kind in "iuU":
         return
     kinds: dict[type, int] = {}
     for row, value in enumerate(ids.tolist()):
-        if value is None or value != value:
-            raise InteractionError(f"row {row}: the {what} id is missing; drop the row")
         kinds.setdefault(type(value), row)
     if len(kinds) > 1:
         (one, first), (other, second), *_ = kinds.items()
@@ -138,6 +138,22 @@ def check_ids(ids: NDArray[Any], what: str) -> None:
             f"{what} ids are of mixed types: {one.__name__} in row {first}, {other.__name__} in "
             f"row {second}; cast the column to one"
         )
+    for kind in kinds:
+        if kind is bool or not issubclass(kind, int | str):
+            raise InteractionError(
+                f"{what} ids are {kind.__name__}: a saved model names whole numbers and text only; "
+                "cast the column to text"
+            )
+
+
+def listed(ids: Iterable[Any], what: str) -> list[Any]:
+    """Return raw ids as plain Python values.
+
+    :raises InteractionError: for one id alone: text would be taken letter by letter.
+    """
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+        raise InteractionError(f"{what} {ids!r} is one id, not a list of them: give [{ids!r}]")
+    return [one.item() if isinstance(one, np.generic) else one for one in ids]
 
 
 def numbers_of(items: NDArray[Any], catalogue: NDArray[Any]) -> NDArray[np.int64]:

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mamba_recsys.estimator import Estimator, Fitted
-from mamba_recsys.frame import as_pandas
+from mamba_recsys.frame import as_pandas, rows_of
 from mamba_recsys.index import export_vectors
-from mamba_recsys.interactions import InteractionError
+from mamba_recsys.interactions import InteractionError, listed
 from mamba_recsys.next_item.model import NextItemModel
 from mamba_recsys.topk import top_k
 
@@ -58,7 +57,7 @@ class Items(Estimator):
         :raises InteractionError: for an item that is there, missing columns, or wrong vectors.
         """
         table = None if items is None else as_pandas(items)[0]
-        old, ids = self.fitted, list(ids)
+        old, ids = self.fitted, listed(ids, "item")
         catalogue = old.catalogue.extended(ids)
         model = old.model
         grown = _grown(model, len(catalogue))
@@ -66,9 +65,10 @@ class Items(Estimator):
         placed = False
         with torch.no_grad():
             if old.item_columns:
-                codes, numbers = old.item_columns.encode(
-                    _rows(table, ids, self.columns.item), "the table of items"
-                )
+                if table is None:
+                    raise InteractionError("the model reads columns of items: give a table of them")
+                rows = rows_of(table, ids, self.columns.item)
+                codes, numbers = old.item_columns.encode(rows, "the table of items")
                 grown.item_codes[new] = torch.from_numpy(codes)
                 grown.item_numbers[new] = torch.from_numpy(numbers)
                 placed = True
@@ -131,8 +131,9 @@ class Items(Estimator):
 
     def _check_k(self, k: int) -> None:
         most = len(self.fitted.catalogue)
-        if not isinstance(k, int | np.integer) or not 1 <= k <= most:
-            raise ValueError(f"k = {k} must be a whole number in 1 .. {most}, the catalogue")
+        whole = isinstance(k, int | np.integer) and not isinstance(k, bool)
+        if not whole or not 1 <= k <= most:
+            raise ValueError(f"k = {k!r} must be a whole number in 1 .. {most}, the catalogue")
 
     def _numbers(self, ids: Iterable[Any], unknown: str) -> NDArray[np.int64]:
         """Numbers of raw ids; unknown ones are an error or left out."""
@@ -157,17 +158,6 @@ def _grown(model: NextItemModel, items: int) -> NextItemModel:
         task: Any = dataclasses.replace(record, config=grown.config)
         nn.Module.__setattr__(grown, "task", task)
     return grown.eval()
-
-
-def _rows(table: pd.DataFrame | None, ids: Sequence[Any], column: str) -> pd.DataFrame:
-    if table is None or column not in table:
-        raise InteractionError(
-            f"the model reads columns of items: give a table with {column!r} and these columns"
-        )
-    missing = [one for one in ids if one not in set(table[column])]
-    if missing:
-        raise InteractionError(f"item {missing[0]!r} has no row in the table of items")
-    return table.drop_duplicates(column).set_index(column).loc[list(ids)].reset_index()
 
 
 def _checked(vectors: Any, count: int, model: NextItemModel) -> Tensor:

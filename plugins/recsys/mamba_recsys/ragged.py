@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -35,6 +39,18 @@ def unpad(rows: Tensor, cu_seqlens: Tensor) -> Tensor:
 def edges(lengths: Tensor) -> Tensor:
     """Return where sequences of these lengths begin when packed, and the total, int32."""
     return torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]).to(torch.int32)
+
+
+def pairs(lists: Sequence[NDArray[np.int64]]) -> tuple[Tensor, Tensor]:
+    """Return the row and the value of every entry of some lists, int64 ``(entries,)`` each."""
+    rows = np.repeat(np.arange(len(lists)), [len(own) for own in lists])
+    values = np.concatenate([np.zeros(0, dtype=np.int64), *lists])
+    return torch.from_numpy(rows), torch.from_numpy(values)
+
+
+def one_each(cu_seqlens: Tensor) -> bool:
+    """Whether every sequence has one token, as when each user brings one event."""
+    return bool((cu_seqlens.diff() == 1).all())
 
 
 def last(x: Tensor, cu_seqlens: Tensor) -> tuple[Tensor, Tensor]:

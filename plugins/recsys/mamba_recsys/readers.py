@@ -77,8 +77,17 @@ def from_table(table: Any, columns: Columns, where: object) -> Rows:
 
 
 def ids(column: pd.Series) -> NDArray[Any]:
-    """Return a column of ids: integers as int64, all else as Python objects."""
+    """Return a column of ids: integers as int64, all else as Python objects.
+
+    :raises InteractionError: for integers that int64 does not hold.
+    """
+    column = column.infer_objects()
     if pd.api.types.is_integer_dtype(column) and not column.isna().any():
+        if len(column) and int(column.max()) > np.iinfo(np.int64).max:
+            raise InteractionError(
+                f"the id {column.max()} is above 2^63 - 1, the largest whole number here: cast the "
+                "column to text"
+            )
         return column.to_numpy(dtype=np.int64)
     if pd.api.types.is_float_dtype(column):
         return column.to_numpy(dtype=np.float64)
@@ -90,6 +99,7 @@ def seconds(column: pd.Series, where: object) -> NDArray[np.float64]:
 
     :raises InteractionError: for text, and for missing values, naming the row.
     """
+    column = column.infer_objects()
     if column.isna().any():
         row = int(np.flatnonzero(column.isna())[0])
         raise InteractionError(f"{where}, row {row}: the time is missing; fill or drop the row")

@@ -18,10 +18,10 @@ from mamba_recsys.baselines import BASELINES, REPORTED
 from mamba_recsys.estimator import HoldOut
 from mamba_recsys.evaluation import Evaluation, Progress, evaluate
 from mamba_recsys.frame import native
-from mamba_recsys.interactions import Contexts, InteractionError
+from mamba_recsys.interactions import Contexts, InteractionError, listed
 from mamba_recsys.state.streaming import Streaming
 from mamba_recsys.state.user_state import as_seconds
-from mamba_recsys.topk import top_k
+from mamba_recsys.topk import long_form, top_k
 
 
 class UnknownUserError(InteractionError):
@@ -95,7 +95,7 @@ class Recommender(Streaming):
         :raises ValueError: for a ``k`` that is not in 1 .. items.
         """
         data = self.fitted.data
-        wanted = list(data.users) if users is None else list(users)
+        wanted = data.users.tolist() if users is None else listed(users, "user")
         rows = self._user_rows(wanted)
         starts, stops = data.offsets[rows], data.offsets[rows + 1]
         if at is not None:
@@ -130,8 +130,9 @@ class Recommender(Streaming):
             )
         parts, skipped = [], 0
         for history in histories:
-            numbers = self._numbers(history, unknown)
-            skipped += len(list(history)) - len(numbers)
+            own = listed(history, "item")
+            numbers = self._numbers(own, unknown)
+            skipped += len(own) - len(numbers)
             parts.append(numbers)
         lengths = np.array([len(part) for part in parts], dtype=np.int64)
         offsets = np.concatenate([[0], lengths.cumsum()])
@@ -152,8 +153,10 @@ class Recommender(Streaming):
     def _user_rows(self, users: Sequence[Any]) -> NDArray[np.int64]:
         known = pd.Index(self.fitted.data.users)
         rows = known.get_indexer(pd.Index(users)) if len(users) else np.zeros(0, dtype=np.int64)
-        if (rows < 0).any():
-            first = users[int(np.flatnonzero(rows < 0)[0])]
+        kind = type(known.tolist()[0])  # pandas finds 3 for 3.0 and for True
+        unknown = (rows < 0) | np.array([type(user) is not kind for user in users], dtype=bool)
+        if unknown.any():
+            first = users[int(np.flatnonzero(unknown)[0])]
             raise UnknownUserError(
                 f"user {first!r} ({type(first).__name__}) is not among the {len(known)} that were "
                 "fitted: recommend_from_items takes a list of what somebody new had"
@@ -182,15 +185,10 @@ class Recommender(Streaming):
             scores.append(one)
             numbers.append(other)
             silent += [users[start + int(i)] for i in np.flatnonzero(empty)]
-        s, n = torch.cat(scores).numpy(), torch.cat(numbers).numpy()
-        some = np.isfinite(s)
-        data = {
-            self.columns.user: np.repeat(np.array(list(users)), some.sum(1)),
-            self.columns.item: self.fitted.catalogue.ids[n[some]],
-            "score": s[some],
-            "rank": np.broadcast_to(np.arange(1, s.shape[1] + 1), s.shape)[some],
-        }
-        table = native(data, self.kind)
+        names = (self.columns.user, self.columns.item, "score", "rank")
+        ids = self.fitted.catalogue.ids
+        answers = long_form(users, ids, torch.cat(scores), torch.cat(numbers))
+        table = native(dict(zip(names, answers, strict=True)), self.kind)
         if isinstance(table, pd.DataFrame):
             table.attrs = {"filter_seen": filter_seen, "popularity": silent}
         return table
@@ -198,7 +196,7 @@ class Recommender(Streaming):
     def user_vectors(self, users: Iterable[Any] | None = None) -> NDArray[np.float32]:
         """Return what :meth:`item_vectors` are multiplied with, ``(users, d_model)``."""
         data = self.fitted.data
-        rows = self._user_rows(list(data.users) if users is None else list(users))
+        rows = self._user_rows(data.users.tolist() if users is None else listed(users, "user"))
         contexts = Contexts(data, data.offsets[rows], data.offsets[rows + 1])
         vectors: NDArray[np.float32] = self.fitted.scorer.vectors(contexts).numpy()
         return vectors
@@ -210,21 +208,16 @@ class Recommender(Streaming):
         :raises UnknownItemError: naming an unknown item.
         """
         self._check_k(k)
-        wanted = list(items)
+        wanted = listed(items, "item")
         numbers = self.fitted.catalogue.known(wanted)
         vectors = F.normalize(self.fitted.scorer.item_vectors, dim=-1)
         own = [np.array([n]) for n in numbers]
         allowed = torch.from_numpy(self.fitted.offered)
         chosen = vectors[torch.from_numpy(numbers)]
         scores, found = top_k(chosen, vectors, k, exclude=own, allowed=allowed)
-        some = torch.isfinite(scores).numpy()
-        data = {
-            self.columns.item: np.repeat(np.array(wanted), some.sum(1)),
-            "similar_id": self.fitted.catalogue.ids[found.numpy()[some]],
-            "score": scores.numpy()[some],
-            "rank": np.broadcast_to(np.arange(1, some.shape[1] + 1), some.shape)[some],
-        }
-        return native(data, self.kind)
+        names = (self.columns.item, "similar_id", "score", "rank")
+        answers = long_form(wanted, self.fitted.catalogue.ids, scores, found)
+        return native(dict(zip(names, answers, strict=True)), self.kind)
 
     # judging
 

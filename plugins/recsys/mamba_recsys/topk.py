@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from mamba_recsys.ragged import pairs
 
 USERS, ITEMS = 256, 16384
 """Size of a block."""
@@ -43,6 +46,21 @@ def top_k(
     return torch.cat(scores), torch.cat(numbers)
 
 
+def long_form(
+    names: Sequence[Any], ids: NDArray[Any], scores: Tensor, numbers: Tensor
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.int64]]:
+    """Return :func:`top_k`'s answers with a row per item: name, id, score and rank.
+
+    :param names: of the rows of ``scores``.
+    :param ids: raw ids of the items.
+    :returns: ``(answers,)`` each; places where no item was left are none.
+    """
+    some = torch.isfinite(scores).numpy()
+    ranks = np.broadcast_to(np.arange(1, some.shape[1] + 1), some.shape)
+    who = np.repeat(np.array(list(names)), some.sum(1))
+    return who, ids[numbers.numpy()[some]], scores.numpy()[some], ranks[some]
+
+
 def _block(
     users: Tensor,
     items: Tensor,
@@ -51,7 +69,7 @@ def _block(
     allowed: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """:func:`top_k` of one block of users, items block by block."""
-    rows, columns = _pairs(exclude)
+    rows, columns = pairs(exclude or [])
     best = users.new_full((len(users), 0), 0.0)
     where = torch.zeros(len(users), 0, dtype=torch.int64, device=users.device)
     for start in range(0, len(items), ITEMS):
@@ -81,11 +99,3 @@ def _largest(scores: Tensor, k: int) -> Tensor:
     columns = chosen.nonzero()[:, 1].view(len(scores), k)
     order = scores.gather(1, columns).argsort(dim=1, descending=True, stable=True)
     return columns.gather(1, order)
-
-
-def _pairs(exclude: Sequence[NDArray[np.int64]] | None) -> tuple[Tensor, Tensor]:
-    if not exclude:
-        empty = torch.zeros(0, dtype=torch.int64)
-        return empty, empty
-    rows = np.repeat(np.arange(len(exclude)), [len(e) for e in exclude])
-    return torch.from_numpy(rows), torch.from_numpy(np.concatenate(exclude).astype(np.int64))

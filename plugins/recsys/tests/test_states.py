@@ -165,8 +165,51 @@ def test_fitted_users_go_on(users):
     for user in (4, 7):
         expected = table[table.user_id == user].item_id.tolist()
         assert [item for item, _ in users.recommend(user, 5)] == expected
+    users.apply([Event("new", 4, 3, 1e9)])
+    assert users.take_over() == 0  # the service was started again
+    assert kept(users, 4).counts.tolist() == [len(rec.fitted.data.history(4)) + 1]
+    close(kept(users, 7), users.replay(7))
+
+
+def test_a_take_over_that_was_cut_off_goes_on(users, monkeypatch):
+    """A kill between two of its commits must leave nobody out when it is tried again."""
+    monkeypatch.setattr("mamba_recsys.state.users._AT_ONCE", 8)
+    commit, left = users.store.commit, iter(range(2))
+
+    def killed(events, states):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        commit(events, states)
+
+    monkeypatch.setattr(users.store, "commit", killed)
+    with pytest.raises(KeyboardInterrupt):
+        users.take_over()
+    monkeypatch.setattr(users.store, "commit", commit)
+    data = users.recommender.fitted.data
+    assert users.take_over() == len(data.items) - data.offsets[16]
+    assert users.store.counts() == (40, len(data.items))
+    for user in (0, 15, 16, 39):
+        close(kept(users, user), users.replay(user))
+
+
+def test_events_of_others_are_not_mixed_with_fitted_ones(users):
+    users.apply(log(1, 2))
     with pytest.raises(StateError, match="holds events already"):
         users.take_over()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_was_deleted_acknowledges_nothing(rec, tmp_path, replaced):
+    users = UserStates(rec, SQLiteStore(tmp_path / "a.db"))
+    users.apply(log(1, 2))
+    (tmp_path / "a.db").rename(tmp_path / "b.db")
+    if replaced:
+        (tmp_path / "a.db").write_bytes(b"")
+    with pytest.raises(StoreError, match="deleted or replaced while it was open"):
+        users.apply(log(1, 3))
+    (tmp_path / "b.db").replace(tmp_path / "a.db")
+    assert users.apply(log(1, 3)) == Applied(1, 2, 0)  # it is there again: nothing was lost
+    users.store.close()
 
 
 def test_a_file_belongs_to_one_process(rec, tmp_path):

@@ -31,6 +31,16 @@ class Columns:
     target: str = "y"
     known: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        every = [self.id, self.time, self.target, *self.known]
+        twice = [name for name in every if every.count(name) > 1]
+        if twice:
+            raise FrameError(
+                f"the column {twice[0]!r} is named twice among id = {self.id!r}, time = "
+                f"{self.time!r}, target = {self.target!r} and the known or static {self.known}: "
+                "each has one meaning"
+            )
+
 
 @dataclass(frozen=True)
 class Series:
@@ -153,6 +163,8 @@ def collect(
         table = nw.from_native(frame, eager_only=True)
     except TypeError as error:
         raise FrameError(f"a pandas or polars data frame is needed, not {type(frame)}") from error
+    except nw.exceptions.DuplicateError as error:
+        raise FrameError(f"columns of the table have the same name: {list(frame)}") from error
     wanted = [columns.id, columns.time, *([columns.target] if target else []), *columns.known]
     for name in wanted:
         if name not in table.columns:
@@ -171,7 +183,7 @@ def collect(
     step = step_of(freq, {n: times[r] for n, r in rows.items()})
     whose = "fitted was" if fitted else "that of the others is" if freq is None else "freq is"
     sparse = freq is not None and not fitted and fill != "error"  # asked for gaps, and gets them
-    rules = _Rules(columns, step, fill, target, None if sparse else whose)
+    rules = _Rules(columns, step, fill, target, None if sparse else whose, fitted)
     series = []
     for name, places in rows.items():
         series.append(_series(name, times[places], y[places], known[places], rules))
@@ -190,6 +202,8 @@ class _Rules:
     target: bool
     whose: str | None
     """What ``freq`` is, where no other step is let through."""
+    fitted: bool
+    """Whether the rows go on from others, so that they may hold no value at all."""
 
 
 def _names(column: Any) -> Names:
@@ -202,6 +216,8 @@ def _names(column: Any) -> Names:
 
 def _floats(table: Any, name: str, names: Names, times: pd.Index) -> Array:
     try:
+        if np.iscomplexobj(table[name].to_numpy()):
+            raise TypeError("complex numbers")
         return np.array(table[name].cast(nw.Float64).to_numpy(), dtype=np.float64)
     except Exception as error:
         for row, value in enumerate(table[name].to_list()):
@@ -238,11 +254,13 @@ def _series(name: str, times: pd.Index, y: Array, known: Array, rules: _Rules) -
         whole[places] = y
         y, known = whole, np.empty((len(steps), 0))
     observed = np.isfinite(y)
-    if rules.target and not observed.any():
-        raise FrameError(f"series {name!r}: no value of {columns.target} is there")
+    if rules.target and not observed.any() and not (rules.fitted and rules.fill == "mask"):
+        raise FrameError(
+            f"series {name!r}, {steps[0]} to {steps[-1]}: no value of {columns.target} is there"
+        )
     if not observed.all():
         y, observed = _filled(name, steps, y, observed, rules)
-    if rules.target and len(y) > 1 and np.ptp(y[observed]) == 0:
+    if rules.target and observed.sum() > 1 and np.ptp(y[observed]) == 0:
         warnings.warn(
             f"series {name!r} is constant ({y[observed][0]:g}) from {steps[0]} to {steps[-1]}: its "
             "forecast will be too",

@@ -18,7 +18,8 @@ Names = NDArray[np.str_]
 def read_times(column: Any, names: Names) -> pd.Index:
     """Return a column of times, in one time zone or in none.
 
-    :param column: whole numbers, timestamps, dates, or text that says them.
+    :param column: whole numbers, timestamps, dates, periods (their first moment), or text that
+        says them.
     :param names: of which series each row is.
     :raises FrameError: for what is no time, and for a second time zone.
     """
@@ -34,8 +35,10 @@ def read_times(column: Any, names: Names) -> pd.Index:
         utc = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_numpy()
         return pd.DatetimeIndex(utc, tz="UTC").tz_convert(zone)
     if isinstance(column.dtype, nw.Datetime | nw.Date):
-        return pd.DatetimeIndex(column.to_numpy())
+        return pd.DatetimeIndex(column.cast(nw.Datetime("us")).to_numpy())
     values = column.to_list()
+    if all(isinstance(value, pd.Period) for value in values):
+        return pd.PeriodIndex(values).to_timestamp()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is not alike is looked at one by one
         try:
@@ -54,7 +57,7 @@ def _one_by_one(values: list[Any], names: Names) -> pd.Index:
         if stamps and str(stamp.tz) != str(stamps[0].tz):
             raise FrameError(
                 f"series {str(name)!r}, {value}: time zone {stamp.tz}, before it {stamps[0].tz}; "
-                "give all times in one zone"
+                "give all times in one zone, such as UTC"
             )
         stamps.append(stamp)
     return pd.DatetimeIndex(stamps)
@@ -63,7 +66,9 @@ def _one_by_one(values: list[Any], names: Names) -> pd.Index:
 def check_rising(name: str, times: pd.Index) -> None:
     """Refuse times of a series that are missing, occur twice, or fall."""
     if times.hasnans:
-        raise FrameError(f"series {name!r}: a timestamp is missing")
+        row = int(np.flatnonzero(times.isna())[0])
+        place = f"after {times[row - 1]}" if row else "of its first row"
+        raise FrameError(f"series {name!r}: the timestamp {place} is missing")
     again = times.duplicated()
     if again.any():
         raise FrameError(
@@ -89,9 +94,10 @@ def step_of(freq: Any, times: dict[str, pd.Index]) -> Any:
     :returns: an offset, or an int for whole-number times.
     :raises FrameError: for a step that is none, or of the other kind.
     """
-    longest = max(times.values(), key=len)
+    name = max(times, key=lambda series: len(times[series]))
+    longest = times[name]
     if freq is None:
-        return _found(longest)
+        return _found(name, longest)
     try:
         if not isinstance(longest, pd.DatetimeIndex):
             return int(freq)
@@ -103,18 +109,27 @@ def step_of(freq: Any, times: dict[str, pd.Index]) -> Any:
         ) from error
 
 
-def _found(times: pd.Index) -> Any:
+def _found(name: str, times: pd.Index) -> Any:
     if not isinstance(times, pd.DatetimeIndex):
         return int(np.diff(times.to_numpy()).min()) if len(times) > 1 else 1
     if len(times) < 2:
-        raise FrameError("no series has two rows: give freq, such as 'h' or 'D'")
+        raise FrameError(
+            f"series {name!r}, {times[0]}: its only row, and no series has two: give freq, such as "
+            "'h' or 'D'"
+        )
     starts = range(0, min(len(times) - 8, 400), 8)
     for part in (times, *(times[start : start + 8] for start in starts)):
         found = _regular(part)  # of the whole, else of a stretch without a gap
         if found is not None:
             return found
     gaps = times.to_series().diff().dropna()
-    return pd.tseries.frequencies.to_offset(gaps.mode().iloc[0])
+    usual = gaps.mode().iloc[0]
+    if 2 * (gaps == usual).sum() < len(gaps):
+        raise FrameError(
+            f"series {name!r}, {times[0]} to {times[-1]}: keeps no step, rows follow each other "
+            f"after {gaps.min()} to {gaps.max()}; resample it, or give its freq"
+        )
+    return pd.tseries.frequencies.to_offset(usual)
 
 
 def _regular(times: pd.Index) -> Any:

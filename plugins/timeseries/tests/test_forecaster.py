@@ -116,6 +116,26 @@ def test_updates_must_follow(fitted):
         make("repeat").fit(table()).update(table(("z",)))
 
 
+def test_a_sensor_that_is_silent_for_a_while():
+    """New rows without any value are taken in where gaps are masked."""
+    silent = table(start="2024-01-04 08:00", steps=2).assign(y=np.nan)
+    one = make(fill="mask").fit(table()).update(silent)
+    assert one.streams
+    assert one.predict()["ds"][0] == pd.Timestamp("2024-01-04 10:00")
+    with pytest.raises(FrameError, match=r"'a', 2024-01-04 08:00:00 to .*: no value of y"):
+        make().fit(table()).update(silent)
+
+
+def test_a_backtest_of_constant_series_has_no_scaled_error():
+    flat = table().assign(y=3.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        rows = make("repeat").backtest(flat, n_windows=1).table
+    assert rows["mase"].isna().all()
+    assert (rows["mae"] == 0).all()
+
+
 def test_known_columns():
     data = table(steps=90).assign(price=np.tile(np.arange(90.0) % 7, 2))
     past, future = data[data.index % 90 < 80], data[data.index % 90 >= 80]
@@ -294,13 +314,21 @@ def test_auto_warns_of_a_winner_that_fails():
     ("call", "message"),
     [
         (lambda: make("prophet"), "must be one of auto, repeat"),
-        (lambda: Forecaster("repeat", h=0), "h = 0 must be at least 1"),
+        (lambda: Forecaster("repeat", h=0), "h = 0 must be a whole number, at least 1"),
         (lambda: make("repeat").predict(), "fit first"),
         (lambda: make("repeat").fit(table()).predict(h=0), "h = 0 must be at least 1"),
+        (lambda: Forecaster("repeat", h=2.5), "h = 2.5 must be a whole number"),
+        (lambda: Forecaster("repeat", h=2, input_size=1), "input_size = 1 .* at least 2"),
+        (lambda: make("repeat", val_share=2), "val_share = 2 must lie between 0 and 1"),
+        (lambda: make("repeat", intervals="foo"), "intervals = 'foo' must be one of model, conf"),
+        (lambda: Forecaster("repeat", h=2, train={"max_step": 1}), "Did you mean 'max_steps'"),
+        (lambda: make("repeat", known=("y",)), "column 'y' is named twice"),
+        (lambda: make("repeat").backtest(table(), n_windows=0), "n_windows = 0 must be at least 1"),
+        (lambda: make("repeat").backtest(table(), step=0), "step = 0 must be at least 1"),
         (lambda: make("repeat", quantiles=(0.5, 1.2)), "must lie between 0 and 1"),
         (lambda: make("repeat", fill="spline").fit(table()), "must be one of error, ffill"),
         (lambda: make("ridge").fit(table(steps=20)), "'a', 2024-01-01 19.*leave 14 to learn from"),
-        (lambda: make("repeat").fit(table(steps=7)), "longest series has 7 rows"),
+        (lambda: make("repeat").fit(table(steps=7)), "'a': 7 rows, the longest series"),
         (lambda: make("repeat").fit(pd.concat([table(), table(("s",), steps=1)])), "'s': one row"),
     ],
 )

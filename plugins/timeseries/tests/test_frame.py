@@ -36,13 +36,16 @@ def test_series_come_sorted_by_name_on_one_grid():
         (table(times=DAYS[[0, 2, 1, 3, 4, 5]]), "'a', 2024-03-02 .*comes after 2024-03-03"),
         (table(y=[1, 2, np.inf, 4, 5, 6]), "'a', 2024-03-03 00:00:00: y is infinite"),
         (table(y=[1, 2, np.nan, 4, 5, 6]), r"'a', 2024-03-03 00:00:00: y is missing \(1 of 6\)"),
-        (table(y=[np.nan] * 6), "'a': no value of y"),
+        (table(y=[np.nan] * 6), "'a', 2024-03-01 .* to 2024-03-06 .*: no value of y"),
+        (table(y=np.arange(6) + 1j), r"'a', 2024-03-01 .*: y is 1?j, no number"),
+        (pd.concat([table(), table()[["y"]]], axis=1), "columns of the table have the same name"),
         (table(y=[1, 2, "x", None, 5, 6]), "'a', 2024-03-03 00:00:00: y is 'x', no number"),
         (table().assign(unique_id=["a", None] * 3), "row 1: unique_id is missing"),
         (table(times=[0.5, 1, 2, 3, 4, 5]), "'a': 0.5 is no timestamp; times are timestamps or"),
         (table()[:5].drop(3), "'a', 2024-03-04 00:00:00: this step"),
         (table(times=["x"] * 6), "'a': 'x' is no timestamp"),
-        (table().assign(ds=[*DAYS[:5], None]), "a timestamp is missing"),
+        (table().assign(ds=[*DAYS[:5], None]), "'a': the timestamp after 2024-03-05 .* is missing"),
+        (table().assign(ds=[None, *DAYS[1:]]), "'a': the timestamp of its first row is missing"),
     ],
 )
 def test_what_is_refused(frame, message):
@@ -68,6 +71,28 @@ def test_a_step_of_its_own_is_named():
 def test_a_step_of_the_wrong_kind_is_named(freq, times):
     with pytest.raises(FrameError, match=f"freq = '{freq}' is no step of times such as"):
         collect(table(times=times), freq=freq)
+
+
+def test_times_without_any_step_are_named():
+    jitter = np.random.default_rng(0).integers(0, 40_000, 6)
+    frame = table(times=DAYS + pd.to_timedelta(jitter, unit="s"))
+    with pytest.raises(FrameError, match=r"'a', 2024-03-01 .*keeps no step, rows follow each"):
+        collect(frame)
+    with pytest.raises(FrameError, match=r"'a', 2024-03-01 .*its only row, and no series has two"):
+        collect(table()[:1])
+
+
+def test_a_column_has_one_meaning():
+    for columns in ({"known": ("y",)}, {"known": ("p", "p")}, {"id": "ds"}):
+        with pytest.raises(FrameError, match="is named twice"):
+            Columns(**columns)
+
+
+def test_periods_are_their_first_moment():
+    months = pd.period_range("2024-01", periods=6, freq="M")
+    found = collect(table(times=months))
+    assert found.freq == pd.offsets.MonthBegin()
+    assert found.series[0].times[1] == pd.Timestamp("2024-02-01")
 
 
 def test_text_is_read_as_times():
@@ -143,6 +168,8 @@ def test_polars_in_and_out():
     found = collect(polars.from_pandas(table()))
     assert found.backend == "polars"
     assert found.series[0].times.equals(pd.DatetimeIndex(DAYS, freq=None))
+    dates = polars.from_pandas(table()).with_columns(polars.col("ds").cast(polars.Date))
+    assert collect(dates).series[0].times.equals(pd.DatetimeIndex(DAYS, freq=None))
     zoned = polars.from_pandas(table(times=DAYS.tz_localize("Europe/Paris")))
     times = collect(zoned).series[0].times
     assert str(times.tz) == "Europe/Paris"

@@ -12,38 +12,53 @@ import numpy as np
 import mamba_core
 
 
-def kept_top1(
+def kept(
     folder: Path,
     task: str,
     preset: str,
     *,
-    model: Mapping[str, Any],
     data: Mapping[str, Any],
-    epochs: int,
-    ema: float,
-    seed: int,
-) -> float:
-    """Train a model into ``folder`` where that was not done before; return its test accuracy.
+    train: Mapping[str, Any],
+    model: Mapping[str, Any] | None = None,
+    batch_size: int = 50,
+) -> dict[str, float]:
+    """Train a model into ``folder`` where that was not done before; return its test metrics.
 
-    Steps of 32 at a learning rate of 2e-3; the best epoch by validation is measured.
+    What was cut off goes on where it stopped. The best state by validation is measured.
 
-    :returns: top-1 from 0 to 1, also written to ``folder/test.json``.
+    :param train: settings of the training, as ``--train.*`` has them.
+    :param batch_size: of the test part.
+    :returns: as ``folder/test.json``, where they are kept.
     """
     result = folder / "test.json"
     if not result.exists():
-        train = {
-            "max_epochs": epochs,
-            "batch_size": 32,
-            "lr": 2e-3,
-            "warmup_steps": 20,
-            "ema": ema,
-            "seed": seed,
-            "checkpoint_every": 10_000,
-        }
-        mamba_core.train(task, preset=preset, out=folder, model=model, data=data, train=train)
-        measured = mamba_core.evaluate(folder / "best", data=data, batch_size=50)
+        resume = (folder / "last.ckpt").exists()
+        mamba_core.train(
+            task,
+            preset=preset,
+            out=folder,
+            model=model or {},
+            data=data,
+            train=train,
+            resume=resume,
+        )
+        measured = mamba_core.evaluate(folder / "best", data=data, batch_size=batch_size)
         result.write_text(json.dumps(measured.metrics), encoding="utf-8")
-    return float(json.loads(result.read_text(encoding="utf-8"))["top1"])
+    found: dict[str, float] = json.loads(result.read_text(encoding="utf-8"))
+    return found
+
+
+def small_steps(epochs: int, ema: float, seed: int) -> dict[str, Any]:
+    """Return the training settings that the small sets of clips and clouds share."""
+    return {
+        "max_epochs": epochs,
+        "batch_size": 32,
+        "lr": 2e-3,
+        "warmup_steps": 20,
+        "ema": ema,
+        "seed": seed,
+        "checkpoint_every": 10_000,
+    }
 
 
 def spread_text(values: Sequence[float]) -> str:

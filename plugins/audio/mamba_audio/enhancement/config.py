@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from mamba_audio.enhancement.noises import NoiseKind
 from mamba_audio.files.config import FilePredict
-from mamba_audio.speech import LibriSpeechPart
+from mamba_audio.speech_items import Seconds, SpeechItems
 from mamba_core.config import STRICT
 from mamba_core.mixers import Merge, MixerChoice
 
@@ -53,33 +53,16 @@ class EnhancerConfig:
         return self
 
 
-Seconds = Annotated[float, Field(gt=0)]
-
-
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class NoisySpeech:
+class NoisySpeech(SpeechItems):
     """Noise of stated kinds, made from a seed, on recordings of single speakers."""
 
     kind: Literal["speech"] = "speech"
     """Which form of data this is."""
-    speakers: Path = Path(".")
-    """A csv file with columns ``speaker`` and ``files``, or a folder with one sub-folder per
-    speaker; relative to ``root``. Files of other rates are converted."""
-    download: LibriSpeechPart | None = None
-    """A part of LibriSpeech that torchaudio fetches into ``root`` when it is not there yet; its
-    speakers are then used."""
     noises: tuple[NoiseKind, ...] = ("white", "pink", "hum", "modulated", "clicks", "babble")
     """Kinds of noise; the items take turns."""
     snr_db: tuple[float, float] = (-5.0, 15.0)
     """Speech over noise, drawn uniformly from this range."""
-    items: Annotated[int, Field(ge=1)] = 2000
-    """Items per epoch."""
-    seconds: Seconds = 2.0
-    """Length of an item; shorter recordings are padded with silence."""
-    speeds: tuple[Annotated[float, Field(gt=0.5, lt=2)], ...] = (1.0,)
-    """Speech is played at one of these speeds."""
-    fresh: bool = True
-    """New items in every epoch; False keeps those of the first."""
 
     @model_validator(mode="after")
     def _range(self) -> NoisySpeech:

@@ -20,12 +20,12 @@ from mamba_audio.enhancement.config import (
 )
 from mamba_audio.enhancement.noises import BABBLE_VOICES, Noise, NoiseKind, make_noise
 from mamba_audio.speech import SpeechWindows, cut, rms, speaker_files, speech_place
+from mamba_audio.speech_items import SpeechDataset
 
 Sample = dict[str, Tensor]
 
 SPEECH_RMS = 0.05
 """Level of the clean speech (-26 dBFS), before either is scaled down to stay below full scale."""
-_HELD_OUT_SEED = 1
 
 
 class Split(Protocol):
@@ -38,7 +38,7 @@ class Split(Protocol):
         ...
 
 
-class EnhancementDataset:
+class EnhancementDataset(SpeechDataset[Split]):
     """Training, validation and test items of ``audio-enhance``.
 
     :param data: where the speech comes from.
@@ -46,27 +46,11 @@ class EnhancementDataset:
     """
 
     def __init__(self, data: EnhancementData, model: EnhancerConfig) -> None:
-        self.data = data
-        if not data.root.is_dir():
-            raise FileNotFoundError(
-                f"data root {str(data.root)!r} is no folder: give the one that the lists of "
-                "speakers or the noisy and clean folders lie in"
-            )
+        super().__init__(data, "the noisy and clean folders")
         self.recordings = Recordings(model.sample_rate, convert=True)
 
-    def train(self, *, seed: int) -> Split:
-        """Return the items to learn from."""
-        return self._split(self.data.train, seed)
-
-    def val(self, *, seed: int) -> Split:
-        """Return the items to choose a model by: the same ones for every ``seed``."""
-        return self._split(self.data.val, _HELD_OUT_SEED)
-
-    def test(self, *, seed: int) -> Split:
-        """Return the items to report: the same ones for every ``seed``."""
-        return self._split(self.data.test, _HELD_OUT_SEED)
-
-    def _split(self, config: SplitConfig, seed: int) -> Split:
+    def split(self, config: SplitConfig, seed: int) -> Split:
+        """See :meth:`SpeechDataset.split`."""
         kind = MadeNoisy if isinstance(config, NoisySpeech) else PairedFolders
         return kind(config, self.data.root, self.recordings, seed)  # type: ignore[arg-type]
 

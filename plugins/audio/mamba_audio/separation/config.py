@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from mamba_audio.files.config import FilePredict
 from mamba_audio.separation.networks import UNUSED, NetworkConfig, SinglePath
-from mamba_audio.speech import LibriSpeechPart
+from mamba_audio.speech_items import Seconds, SpeechItems
 from mamba_core.config import STRICT
 from mamba_core.mixers import Merge, MixerChoice
 
@@ -67,32 +67,14 @@ class SeparatorConfig:
         return self
 
 
-Seconds = Annotated[float, Field(gt=0)]
-
-
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Speakers:
+class Speakers(SpeechItems):
     """Mixtures made on the fly from recordings of single speakers."""
 
     kind: Literal["speakers"] = "speakers"
     """Which form of data this is."""
-    speakers: Path = Path(".")
-    """A csv file with columns ``speaker`` and ``files`` (paths separated by blanks), or a folder
-    with one sub-folder per speaker, at any depth; relative to ``root``. Files of other rates
-    are converted."""
-    download: LibriSpeechPart | None = None
-    """A part of LibriSpeech that torchaudio fetches into ``root`` when it is not there yet; its
-    speakers are then used."""
-    items: Annotated[int, Field(ge=1)] = 2000
-    """Mixtures per epoch."""
-    seconds: Seconds = 2.0
-    """Length of a mixture; shorter recordings are padded with silence."""
     level_db: Annotated[float, Field(ge=0)] = 5.0
     """Sources differ in level by up to this, uniformly."""
-    speeds: tuple[Annotated[float, Field(gt=0.5, lt=2)], ...] = (1.0,)
-    """A source is played at one of these speeds; 0.95, 1, 1.05 is the usual augmentation."""
-    fresh: bool = True
-    """New mixtures in every epoch; False keeps those of the first."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

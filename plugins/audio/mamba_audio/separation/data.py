@@ -27,13 +27,12 @@ from mamba_audio.separation.config import (
     Wsj0Mix,
 )
 from mamba_audio.speech import SpeechWindows, cut, read_csv, rms, speaker_files, speech_place
+from mamba_audio.speech_items import SpeechDataset
 
 Sample = dict[str, Tensor]
 
 SOURCE_RMS = 0.025
 """Geometric mean of the sources' levels (-32 dBFS): loud peaks of two voices stay below 1."""
-_HELD_OUT_SEED = 1
-"""Of validation and test mixtures, whatever the seed of the training."""
 
 
 class Split(Protocol):
@@ -46,7 +45,7 @@ class Split(Protocol):
         ...
 
 
-class SeparationDataset:
+class SeparationDataset(SpeechDataset[Split]):
     """Training, validation and test mixtures of ``audio-sep``.
 
     :param data: where mixtures come from.
@@ -54,28 +53,13 @@ class SeparationDataset:
     """
 
     def __init__(self, data: SeparationData, model: SeparatorConfig) -> None:
-        self.data, self.model = data, model
-        if not data.root.is_dir():
-            raise FileNotFoundError(
-                f"data root {str(data.root)!r} is no folder: give the one that the lists of "
-                "speakers or the LibriMix folders lie in"
-            )
+        super().__init__(data, "the LibriMix folders")
+        self.model = model
         self.recordings = Recordings(model.sample_rate)
         self.converted = Recordings(model.sample_rate, convert=True)
 
-    def train(self, *, seed: int) -> Split:
-        """Return the mixtures to learn from."""
-        return self._split(self.data.train, seed)
-
-    def val(self, *, seed: int) -> Split:
-        """Return the mixtures to choose a model by: the same ones for every ``seed``."""
-        return self._split(self.data.val, _HELD_OUT_SEED)
-
-    def test(self, *, seed: int) -> Split:
-        """Return the mixtures to report: the same ones for every ``seed``."""
-        return self._split(self.data.test, _HELD_OUT_SEED)
-
-    def _split(self, config: SplitConfig, seed: int) -> Split:
+    def split(self, config: SplitConfig, seed: int) -> Split:
+        """See :meth:`SpeechDataset.split`."""
         root, sources = self.data.root, self.model.sources
         if isinstance(config, Speakers):
             return MixedSpeakers(config, root, self.converted, sources, seed)

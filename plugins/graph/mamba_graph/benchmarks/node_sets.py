@@ -110,8 +110,7 @@ def preset_row(source: Collection, graph: Data, run: Row) -> Row:
     """Train a preset; return the test score and what was seen on the way."""
     torch.manual_seed(run["seed"])
     network = dict(PRESETS[run["model"]].get("network", {}))
-    if run["order"] is not None:
-        network["order"] = run["order"]
+    network |= {name: run[name] for name in ("order", "conv") if run[name] is not None}
     fields: dict[str, Any] = {
         "features": graph.x.shape[1],
         "classes": int(graph.y.max()) + 1,
@@ -178,7 +177,8 @@ def main() -> None:
     parser.add_argument("--dropout", type=float, default=0.5)
     parser.add_argument("--d-model", type=int, default=64)
     parser.add_argument("--parts", type=int, default=1, help="regions per epoch")
-    parser.add_argument("--order")
+    parser.add_argument("--order", help="of the nodes, in place of the preset's")
+    parser.add_argument("--conv", help="message passing, in place of the preset's")
     parser.add_argument("--record", type=Path, help="file of results; runs in it are not repeated")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -186,7 +186,7 @@ def main() -> None:
     graph = read(source)[0]
     one_split = graph.train_mask.dim() == 1
     repeats = range(given.seeds if one_split else given.splits)
-    same = ("set", "order", "epochs", "lr", "weight_decay", "dropout", "d_model", "parts")
+    same = ("set", "order", "conv", "epochs", "lr", "weight_decay", "dropout", "d_model", "parts")
     shared = {name: getattr(given, name) for name in same}
     found: dict[str, list[Row]] = {}
     plan = list(itertools.product(repeats, given.models))

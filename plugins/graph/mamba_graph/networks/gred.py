@@ -23,20 +23,20 @@ def hop_edges(edge_index: Tensor, nodes: int, hops: int) -> list[Tensor]:
     kept = source != target
     ones = np.ones(int(kept.sum()), dtype=np.int32)
     step = sparse.csr_array((ones, (source[kept], target[kept])), shape=(nodes, nodes))
-    step = step + step.T
+    step = sparse.csr_array(step + step.T)
     step.data[:] = 1
-    seen, at = sparse.csr_array(sparse.eye_array(nodes, dtype=np.int32)), step
+    before, at = sparse.csr_array(sparse.eye_array(nodes, dtype=np.int32)), step
     found = []
     for _ in range(hops):
-        at.data[:] = 1
-        new = at - at.multiply(seen)
-        new = sparse.csr_array(new)
-        new.eliminate_zeros()
-        pairs = new.tocoo()
+        pairs = at.tocoo()
         coordinates = np.stack([pairs.row, pairs.col]).astype(np.int64)
         found.append(torch.from_numpy(coordinates).to(edge_index.device))
-        seen = seen + new
-        at = sparse.csr_array(new @ step)
+        reached = sparse.csr_array(at @ step)
+        reached.data[:] = 1
+        # a neighbour of a node at distance k is at k - 1, k or k + 1
+        new = sparse.csr_array(reached - reached.multiply(before + at))
+        new.eliminate_zeros()
+        before, at = at, new
     return found
 
 

@@ -117,8 +117,9 @@ class GraphMambaConv(nn.Module):
         :param batch: int64 ``(nodes,)``, the graph of each node, in any order; None: one graph.
         :param order: int64 ``(K, nodes)``, worked out by the caller, for a sorted ``batch``.
             None works it out from ``edge_index`` and, for ties, ``x`` to three digits.
-        :param cu_seqlens: where each graph starts; needed with ``order``. With both nothing
-            waits for the device.
+        :param cu_seqlens: where each graph of a sorted ``batch`` starts, and the total,
+            ``(graphs + 1,)``: PyG's ``data.ptr``. Needed with ``order``. None counts the graphs of
+            ``batch``, which waits for the device.
         :param tokens: int64 ``(nodes, tokens per node)``, with ``order``: the sequence shows
             several nodes for each, itself last; see
             :func:`~mamba_graph.orders.walks.neighbours_first`.
@@ -136,7 +137,7 @@ class GraphMambaConv(nn.Module):
             local = F.dropout(local, p=self.dropout, training=self.training)
             outputs.append(self._normed(self.norm1, local + x, batch))
         if order is None:
-            read = self._ordered(x, edge_index, batch, rank)
+            read = self._ordered(x, edge_index, batch, cu_seqlens, rank)
         else:
             read = self._scanned(x, order, cu_seqlens, tokens)
         read = F.dropout(read, p=self.dropout, training=self.training)
@@ -161,11 +162,17 @@ class GraphMambaConv(nn.Module):
         return read.unflatten(0, tokens.shape)[:, -1]
 
     def _ordered(
-        self, x: Tensor, edge_index: Adj, batch: Tensor | None, rank: Tensor | None
+        self,
+        x: Tensor,
+        edge_index: Adj,
+        batch: Tensor | None,
+        cu_seqlens: Tensor | None,
+        rank: Tensor | None,
     ) -> Tensor:
         """Work the order out, for nodes in any order, and scan."""
         if batch is None:
             batch = torch.zeros(x.shape[0], dtype=torch.int64, device=x.device)
+            cu_seqlens = edges_of(batch, 1) if cu_seqlens is None else cu_seqlens
         for name, given in (("batch", batch), ("rank", rank)):
             if given is not None and (given.shape != x.shape[:1] or given.is_floating_point()):
                 raise ValueError(
@@ -178,8 +185,8 @@ class GraphMambaConv(nn.Module):
         place = torch.empty_like(by_graph)
         place[by_graph] = torch.arange(len(by_graph), device=x.device)
         packed, batch = x[by_graph], batch[by_graph]
-        graphs = int(batch[-1]) + 1 if len(batch) else 0
-        cu_seqlens = edges_of(batch, graphs)
+        if cu_seqlens is None:
+            cu_seqlens = edges_of(batch, int(batch[-1]) + 1 if len(batch) else 0)
         context = context_of(
             place[edges],
             batch,

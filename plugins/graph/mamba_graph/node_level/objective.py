@@ -10,6 +10,8 @@ from torch.nn import functional as F
 from mamba_core.training import ValueMean
 
 Values = dict[str, Tensor]
+_PASSED_OVER = -100
+"""The answer of a node that does not count."""
 
 
 def loss(outputs: Values, batch: Values) -> Tensor:
@@ -18,7 +20,9 @@ def loss(outputs: Values, batch: Values) -> Tensor:
     0 for a region without such nodes.
     """
     kept = batch["node_mask"]
-    total = F.cross_entropy(outputs["logits"][kept], batch["node_y"][kept], reduction="sum")
+    # the others are passed over: to pick nodes by a mask would wait for the device
+    answer = torch.where(kept, batch["node_y"], _PASSED_OVER)
+    total = F.cross_entropy(outputs["logits"], answer, reduction="sum", ignore_index=_PASSED_OVER)
     return total / kept.sum().clamp(min=1)
 
 
@@ -53,13 +57,13 @@ class RocAuc(torchmetrics.Metric):
 
     def update(self, outputs: Values, batch: Values) -> None:
         """Add a batch."""
-        kept = batch["node_mask"]
-        self.scores.append(outputs["logits"].detach().float().softmax(-1)[kept])
-        self.labels.append(batch["node_y"][kept])
+        self.scores.append(outputs["logits"].detach().float().softmax(-1))
+        self.labels.append(torch.where(batch["node_mask"], batch["node_y"], _PASSED_OVER))
 
     def compute(self) -> Tensor:
         """Return the area, a float32 scalar."""
         scores, labels = torch.cat(list(self.scores)), torch.cat(list(self.labels))
+        scores, labels = scores[labels != _PASSED_OVER], labels[labels != _PASSED_OVER]
         found = [roc_auc(scores[:, k], labels == k) for k in range(scores.shape[1])]
         areas = [area for area in found if area is not None]
         return torch.stack(areas).mean() if areas else torch.tensor(0.5)

@@ -210,8 +210,8 @@ class TrainSplit:
         batch = pack(samples)
         objective = self.objective
         if isinstance(objective, SampledSoftmax) and self._draw is not None:
-            p = torch.from_numpy(self._draw.p)
-            batch["log_expected"] = (p * len(batch["negatives"])).log()[batch["negatives"]]
+            p = torch.from_numpy(self._draw.p)[batch["negatives"]]
+            batch["log_expected"] = (p * len(p)).log()
         if isinstance(objective, Binary):
             batch["power"] = torch.tensor(power(objective, len(self.interactions.catalogue)))
         return batch

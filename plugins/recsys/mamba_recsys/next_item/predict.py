@@ -17,7 +17,7 @@ from mamba_recsys.next_item.config import NextItemPredict
 from mamba_recsys.next_item.model import NextItemModel
 from mamba_recsys.next_item.scorer import ModelScorer
 from mamba_recsys.readers import Columns, Rows, read
-from mamba_recsys.topk import top_k
+from mamba_recsys.topk import long_form, top_k
 from mamba_registry import TaskSpec
 
 
@@ -82,16 +82,9 @@ class FileRecommender:
         seen = list(contexts) if self.config.filter_seen else None
         vectors = self.scorer.vectors(contexts)
         scores, numbers = top_k(vectors, self.scorer.item_vectors, self.config.k, exclude=seen)
-        some = torch.isfinite(scores).numpy()
-        ranks = np.broadcast_to(np.arange(1, some.shape[1] + 1), some.shape)
-        return pd.DataFrame(
-            {
-                self.columns.user: np.repeat(data.users[first:last], some.sum(1)),
-                self.columns.item: self.ids[numbers.numpy()[some]],
-                "score": scores.numpy()[some],
-                "rank": ranks[some],
-            }
-        )
+        names = (self.columns.user, self.columns.item, "score", "rank")
+        answers = long_form(data.users[first:last].tolist(), self.ids, scores, numbers)
+        return pd.DataFrame(dict(zip(names, answers, strict=True)))
 
     def run(
         self,

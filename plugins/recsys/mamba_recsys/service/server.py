@@ -31,5 +31,5 @@ def serve(task: str, folder: Path, store: Path, *, take_over: bool, host: str, p
     torch.set_num_threads(1)  # one event is too little work to share
     users = UserStates(kind.load(folder), SQLiteStore(store))
     if take_over:
-        print(f"{users.take_over()} events of the fitted users are in {store}", flush=True)
+        print(f"{users.take_over()} events of the fitted users went into {store}", flush=True)
     uvicorn.run(create_app(users), host=host, port=port, log_level="warning")

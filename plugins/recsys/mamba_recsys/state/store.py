@@ -101,6 +101,7 @@ class SQLiteStore:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(_TABLES)
+        self._file = self._found()
 
     @contextlib.contextmanager
     def _errors(self) -> Any:
@@ -108,6 +109,14 @@ class SQLiteStore:
             yield
         except sqlite3.Error as error:
             raise StoreError(f"the store {self.path} does not answer: {error}") from error
+
+    def _found(self) -> tuple[int, int] | None:
+        """Which file stands at the path now; None in memory, or where there is none."""
+        try:
+            found = Path(self.path).stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _each(self, sql: str, values: Sequence[str]) -> Iterable[tuple[Any, ...]]:
         """Ask about many values, ``{}`` standing for them."""
@@ -135,7 +144,13 @@ class SQLiteStore:
         return [Event(id, user, json.loads(item), time) for id, item, time in rows]
 
     def commit(self, events: Sequence[Event], states: Mapping[UserId, bytes]) -> None:
-        """See :meth:`StateStore.commit`."""
+        """See :meth:`StateStore.commit`.
+
+        :raises StoreError: also when the file was deleted or replaced: SQLite would go on writing
+            into what nobody can open again.
+        """
+        if self._found() != self._file:
+            raise StoreError(f"the store {self.path} was deleted or replaced while it was open")
         rows = [(e.id, json.dumps(e.user), json.dumps(e.item), e.time) for e in events]
         blobs = [(json.dumps(user), state) for user, state in states.items()]
         with self._errors():

@@ -29,8 +29,13 @@ class Streaming(Items):
     """The part of ``Recommender`` that is about states."""
 
     def start(self, users: int = 1) -> UserState:
-        """Return the state before the first event, a row per user."""
+        """Return the state before the first event, a row per user.
+
+        :raises StateError: for fewer than no users.
+        """
         fitted = self.fitted
+        if users < 0:
+            raise StateError(f"users = {users} must be 0 or more")
         return UserState(fitted.model.init_state(users), np.full(users, -np.inf), fitted.key)
 
     def update(
@@ -51,10 +56,8 @@ class Streaming(Items):
         :raises UnknownItemError: for an item that the catalogue does not hold.
         :raises OutOfOrderError: for an event before the last one that was read.
         """
-        items = list(item) if isinstance(item, list | tuple | np.ndarray) else [item]
-        moments: Sequence[Any] = [ts] * len(items)
-        if isinstance(ts, list | tuple | np.ndarray):
-            moments = list(ts)
+        items = list(item) if _are_many(item) else [item]
+        moments = list(ts) if _are_many(ts) else [ts] * len(items)
         if len(items) != len(state) or len(moments) != len(state):
             raise StateError(
                 f"{len(items)} items and {len(moments)} times for a state of {len(state)} users"
@@ -134,11 +137,18 @@ class Streaming(Items):
         return answers
 
 
+def _are_many(value: Any) -> bool:
+    """Whether it is a list, an array or a column, and not one id or moment."""
+    return isinstance(value, Iterable) and not isinstance(value, str)
+
+
 def _hidden(mixer: MixerState) -> torch.Tensor:
     return mixer.tensors["hidden"]
 
 
 def _table(features: pd.DataFrame | None, rows: int) -> pd.DataFrame:
+    if features is not None and len(features) != rows:
+        raise StateError(f"features has {len(features)} rows for {rows} events")
     return pd.DataFrame(index=range(rows)) if features is None else features
 
 

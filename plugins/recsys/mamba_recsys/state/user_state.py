@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import safetensors
 import torch
 from numpy.typing import NDArray
@@ -116,10 +117,17 @@ def _metadata(data: bytes) -> dict[str, str]:
 
 
 def as_seconds(time: Any) -> float:
-    """Return a moment as seconds: a number, a date with time (without zone: UTC), or a pandas one.
+    """Return a moment as seconds: a number, a date with time (without zone: UTC), or ISO text.
 
-    :raises StateError: for anything else, and for what is not finite.
+    :raises StateError: for anything else, and for what is missing or not finite.
     """
+    if isinstance(time, str):
+        try:
+            time = datetime.datetime.fromisoformat(time)
+        except ValueError:
+            raise StateError(f"time {time!r} is text, but no ISO date") from None
+    if time is pd.NaT or (isinstance(time, np.datetime64) and np.isnat(time)):
+        raise StateError(f"time {time!r} is missing")
     if isinstance(time, datetime.datetime):
         zone = time.tzinfo or datetime.UTC
         return time.replace(tzinfo=zone).timestamp()

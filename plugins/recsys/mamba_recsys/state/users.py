@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from mamba_recsys.interactions import InteractionError
+from mamba_recsys.interactions import InteractionError, user_of
 from mamba_recsys.recommender import Recommender
 from mamba_recsys.session.recommender import SessionRecommender
 from mamba_recsys.state.store import Event, StateStore, UserId
@@ -78,7 +79,7 @@ class UserStates:
             new = list({e.id: e for e in reversed(events) if e.id not in known}.values())[::-1]
             if not new:
                 return Applied(0, len(events), 0)
-            self._check(new)
+            new = self._checked(new)
             users = list(dict.fromkeys(event.user for event in new))
             held = self._held(users)
             late = [e for e in new if e.user in held and e.time < held[e.user].times[0]]
@@ -109,39 +110,44 @@ class UserStates:
     def take_over(self) -> int:
         """Put the fitted users' events into an empty store, so that they go on from there.
 
-        :returns: how many events there were.
-        :raises StateError: for a store that holds events.
+        Called again, as when a service is started again, it adds what was missing, if anything.
+
+        :returns: how many events were new.
+        :raises StateError: for a store that holds events, but none of these: those fitted may be
+            among them under other ids.
         """
         if isinstance(self.recommender, SessionRecommender):
             raise StateError("fitted sessions are over: begin with an empty store")
-        if self.store.counts()[1]:
+        data, new = self.recommender.fitted.data, 0
+        if self.store.counts()[1] and not self.store.known([self._taken_id(0)]):
             raise StateError("the store holds events already: fitted ones go into an empty one")
-        data = self.recommender.fitted.data
         for start in range(0, len(data.users), _AT_ONCE):
-            names = data.users[start : start + _AT_ONCE].tolist()
-            logs = []
-            for user, name in enumerate(names, start=start):
-                rows = range(data.offsets[user], data.offsets[user + 1])
-                raw = data.catalogue[data.history(user)].tolist()
-                pairs = zip(rows, raw, strict=True)
-                logs.append([Event(f"fit:{r}", name, i, float(data.times[r])) for r, i in pairs])
-            joined = self._from_logs(logs)
-            states = {n: joined.select([row]).to_bytes() for row, n in enumerate(names)}
-            self.store.commit([event for log in logs for event in log], states)
-        return len(data.items)
+            first, last = data.offsets[[start, min(start + _AT_ONCE, len(data.users))]].tolist()
+            names = data.users[user_of(data, np.arange(first, last))].tolist()
+            items = data.catalogue[data.items[first:last]].tolist()
+            rows = zip(
+                range(first, last), names, items, data.times[first:last].tolist(), strict=True
+            )
+            new += self.apply([Event(self._taken_id(r), n, i, t) for r, n, i, t in rows]).accepted
+        return new
 
     # parts of the above
 
-    def _check(self, events: Sequence[Event]) -> None:
-        """Refuse what could not be read later, before anything is kept."""
+    def _taken_id(self, row: int) -> str:
+        """The id of a fitted event: rows of another fit are others."""
+        return f"fit:{self.recommender.fitted.key}:{row}"
+
+    def _checked(self, events: Sequence[Event]) -> list[Event]:
+        """The same with times in seconds; what could not be read later is refused before any is
+        kept."""
         for event in events:
             if isinstance(event.user, int) != self._numeric or isinstance(event.user, bool):
                 raise InteractionError(
                     f"event {event.id!r}: user {event.user!r} is {type(event.user).__name__}, ids "
                     f"of users are {'numbers' if self._numeric else 'text'} here"
                 )
-            as_seconds(event.time)
         self.recommender.fitted.catalogue.known([event.item for event in events])
+        return [dataclasses.replace(event, time=as_seconds(event.time)) for event in events]
 
     def _held(self, users: Sequence[UserId]) -> dict[UserId, UserState]:
         """States that can go on; those of another model are left out."""

@@ -56,9 +56,13 @@ def backtest(
     :param step: steps from place to place; None is ``h``.
     :param progress: called with ``(model, windows done, in all)``; None draws a bar on a terminal.
     :raises FrameError: for a table too short, naming the series.
+    :raises ValueError: for fewer than one window or step.
     """
+    h, step = forecaster.h, forecaster.h if step is None else step
+    for name, value in (("n_windows", n_windows), ("step", step)):
+        if value < 1:
+            raise ValueError(f"{name} = {value} must be at least 1")
     collection = collect(df, forecaster.columns, freq=forecaster.freq, fill=forecaster.fill)
-    h, step = forecaster.h, step or forecaster.h
     first = h + (n_windows - 1) * step
     for series in collection.series:
         if len(series) - first < h + 2:
@@ -133,9 +137,15 @@ def _naive_errors(collection: Collection, held: int, season: int) -> dict[str, f
     for s in collection.series:
         y = np.where(s.observed, s.y, np.nan)[: len(s) - held]
         lag = season if len(y) > season else 1
-        value = float(np.nanmean(np.abs(y[lag:] - y[:-lag])))
+        value = _mean(np.abs(y[lag:] - y[:-lag]))
         errors[s.name] = value if value > 0 else float("nan")
     return errors
+
+
+def _mean(values: Array) -> float:
+    """The mean of what is no NaN; NaN where nothing is."""
+    kept = values[np.isfinite(values)]
+    return float(kept.mean()) if len(kept) else float("nan")
 
 
 def measure(
@@ -152,7 +162,7 @@ def measure(
     y = kept[y_column].to_numpy()
     error = np.abs(y - kept["yhat"].to_numpy())
     found = {"mse": float(np.square(error).mean()), "mae": float(error.mean())}
-    found["mase"] = float(np.nanmean(error / kept[id_column].map(scale).to_numpy()))
+    found["mase"] = _mean(error / kept[id_column].map(scale).to_numpy())
     q = kept[[f"q{level:g}" for level in levels]].to_numpy()
     each = np.maximum(
         np.array(levels) * (y[:, None] - q), (np.array(levels) - 1) * (y[:, None] - q)

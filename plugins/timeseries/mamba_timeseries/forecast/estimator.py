@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from numbers import Integral
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import torch
 
 from mamba_core import registry
+from mamba_registry.configs import make_config
 from mamba_timeseries.errors import FrameError, listed
 from mamba_timeseries.forecast import candidates as cand
 from mamba_timeseries.forecast.candidates import BASELINES, Candidate
@@ -41,6 +43,17 @@ def rising(levels: Sequence[float]) -> tuple[float, ...]:
     return ordered
 
 
+def _check_settings(h: int, input_size: int | None, val_share: float, intervals: Intervals) -> None:
+    for name, value, least in (("h", h, 1), ("input_size", input_size, 2)):
+        if value is not None and (not isinstance(value, Integral) or value < least):
+            raise ValueError(f"{name} = {value!r} must be a whole number, at least {least}")
+    if not 0 <= val_share < 1:
+        raise ValueError(f"val_share = {val_share} must lie between 0 and 1")
+    if intervals not in get_args(Intervals):
+        every = ", ".join(get_args(Intervals))
+        raise ValueError(f"intervals = {intervals!r} must be one of {every}")
+
+
 class Estimator:
     """Settings, candidates and what was learnt; see
     :class:`~mamba_timeseries.forecast.forecaster.Forecaster` for the arguments."""
@@ -68,8 +81,7 @@ class Estimator:
         if model not in (*presets, *BASELINES, "auto"):
             every = ", ".join(("auto", *BASELINES, *presets))
             raise ValueError(f"model = {model!r} must be one of {every}")
-        if h < 1:
-            raise ValueError(f"h = {h} must be at least 1")
+        _check_settings(h, input_size, val_share, intervals)
         self.name, self.h, self.input_size, self.freq = model, h, input_size, freq
         self.levels = rising(quantiles)
         self.intervals, self.fill, self.season, self.seed = intervals, fill, season, seed
@@ -77,7 +89,7 @@ class Estimator:
         base = columns or Columns()
         self.static = tuple(static)
         self.columns = dataclasses.replace(base, known=(*known, *static))
-        self.train_config = ForecastTrain(**{"seed": seed, **(train or {})})
+        self.train_config = make_config(ForecastTrain, {"seed": seed, **(train or {})})
         self.best: Candidate | None = None
         self.report: dict[str, dict[str, float]] = {}
         self._context: Collection | None = None
@@ -141,8 +153,10 @@ class Estimator:
             wished = max(4 * self.season, 2 * self.h, 8)
             self.input_size = max(min(wished, longest // 2), 2)
         if longest <= self.h + 1:
+            name = next(s.name for s in collection.series if len(s) == longest)
             raise FrameError(
-                f"the longest series has {longest} rows; h = {self.h} needs at least {self.h + 2}"
+                f"series {name!r}: {longest} rows, the longest series; h = {self.h} needs at least "
+                f"{self.h + 2}"
             )
         self.freq = collection.freq
 

@@ -6,7 +6,6 @@ by them, and a mixed image finds its partner by them too.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -16,12 +15,10 @@ from mamba_vision.classification.config import ClassifierConfig
 from mamba_vision.classification.data_config import Augment, ImageData
 from mamba_vision.classification.sources import Images, open_source
 from mamba_vision.images import Preparation
+from mamba_vision.labelling.dataset import LabelledDataset
 from mamba_vision.labelling.split import (
-    LabelledData,
     Sample,
     Split,
-    check_classes,
-    kept_and_held,
     make_sample,
     one_hot,
     smoothed,
@@ -29,7 +26,7 @@ from mamba_vision.labelling.split import (
 from mamba_vision.seeding import drawn_from
 
 
-class ImageDataset(LabelledData):
+class ImageDataset(LabelledDataset[Images]):
     """Labelled images of ``vision-cls``.
 
     :param data: where they lie.
@@ -39,24 +36,15 @@ class ImageDataset(LabelledData):
 
     def __init__(self, data: ImageData, model: ClassifierConfig) -> None:
         self.data, self.model = data, model
-        self.parts = open_source(data.source)
-        self.classes = self.parts["train"].classes
-        check_classes(self.classes, model)
-        self._kept, self._held = kept_and_held(self.parts, data.val_share)
+        super().__init__(open_source(data.source), model, data.val_share)
 
-    def train(self, *, seed: int) -> Split:
-        """Return the images to learn from, varied as ``augment`` says."""
-        return VariedImages(self.parts["train"], self._kept, self.data, self.model, seed)
+    def plain(self, part: Images, places: NDArray) -> Split:
+        """See :meth:`LabelledDataset.plain`."""
+        return PlainImages(part, places, self.data, self.model)
 
-    def val(self, *, seed: int) -> Split:
-        """Return the images to choose a model by: the same ones for every ``seed``."""
-        source = self.parts.get("val", self.parts["train"])
-        return PlainImages(source, self._held, self.data, self.model)
-
-    def test(self, *, seed: int) -> Split:
-        """Return the images to report: the same ones for every ``seed``."""
-        test = self.parts["test"]
-        return PlainImages(test, np.arange(len(test.labels)), self.data, self.model)
+    def varied(self, part: Images, places: NDArray, seed: int) -> Split:
+        """See :meth:`LabelledDataset.varied`."""
+        return VariedImages(part, places, self.data, self.model, seed)
 
 
 class PlainImages:

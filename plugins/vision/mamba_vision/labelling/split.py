@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -34,15 +33,6 @@ class Split(Protocol):
         ...
 
 
-class HasLabels(Protocol):
-    """What one part of any data has."""
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """Of each sample."""
-        ...
-
-
 def hold_out(labels: NDArray[np.int64], share: float) -> tuple[NDArray, NDArray]:
     """Split places into kept and held-out ones, the same share of every class.
 
@@ -57,36 +47,9 @@ def hold_out(labels: NDArray[np.int64], share: float) -> tuple[NDArray, NDArray]
     return np.setdiff1d(np.arange(len(labels)), out), out
 
 
-def kept_and_held(parts: Mapping[str, HasLabels], share: float) -> tuple[NDArray, NDArray]:
-    """Return the places to learn from and those to choose a model by.
-
-    The latter are all of ``val`` where the data has it, otherwise ``share`` of ``train``.
-    """
-    train = parts["train"].labels
-    if "val" in parts:
-        return np.arange(len(train)), np.arange(len(parts["val"].labels))
-    return hold_out(train, share)
-
-
 def numbered(count: int) -> tuple[str, ...]:
     """Return the names of classes that have none: their numbers."""
     return tuple(str(number) for number in range(count))
-
-
-class LabelledData:
-    """Data with classes, whose names a model takes over.
-
-    ``classes`` holds them in order.
-    """
-
-    classes: tuple[str, ...]
-
-    def prepare(self, model: Any) -> None:
-        """Give the names of the classes to a model that has none, so that it answers by them."""
-        if model.config.labels or self.classes == numbered(len(self.classes)):
-            return
-        model.config = replace(model.config, labels=self.classes)
-        model.task = replace(model.task, config=model.config)
 
 
 def check_classes(classes: tuple[str, ...], model: LabelConfig) -> None:

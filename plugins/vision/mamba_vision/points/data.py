@@ -16,13 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mamba_vision.labelling.dataset import LabelledDataset
 from mamba_vision.labelling.parts import PARTS, class_names, needed_parts, taken
 from mamba_vision.labelling.split import (
-    LabelledData,
     Sample,
     Split,
-    check_classes,
-    kept_and_held,
     make_sample,
     smoothed,
     warn_of_broken,
@@ -48,7 +46,7 @@ class Clouds:
     """What could not be read or taken."""
 
 
-class PointsDataset(LabelledData):
+class PointsDataset(LabelledDataset[Clouds]):
     """Labelled clouds of ``points-cls``.
 
     :param data: where they lie.
@@ -60,28 +58,20 @@ class PointsDataset(LabelledData):
     def __init__(self, data: PointsData, model: PointsConfig) -> None:
         self.data, self.model = data, model
         source = data.source
-        self.parts = (
+        parts = (
             _arrays(source, model) if isinstance(source, CloudArrays) else _folder(source, model)
         )
-        broken = [name for part in self.parts.values() for name in part.skipped]
+        broken = [name for part in parts.values() for name in part.skipped]
         warn_of_broken(broken, "clouds", stacklevel=2)
-        self.classes = self.parts["train"].classes
-        check_classes(self.classes, model)
-        self._kept, self._held = kept_and_held(self.parts, data.val_share)
+        super().__init__(parts, model, data.val_share)
 
-    def train(self, *, seed: int) -> Split:
-        """Return the clouds to learn from, varied as ``augment`` says."""
-        return CloudSplit(self.parts["train"], self._kept, self.model, seed, self.data.augment)
+    def plain(self, part: Clouds, places: NDArray) -> Split:
+        """See :meth:`LabelledDataset.plain`."""
+        return CloudSplit(part, places, self.model, 0, CloudAugment())
 
-    def val(self, *, seed: int) -> Split:
-        """Return the clouds to choose a model by: the same ones for every ``seed``."""
-        source = self.parts.get("val", self.parts["train"])
-        return CloudSplit(source, self._held, self.model, seed, CloudAugment())
-
-    def test(self, *, seed: int) -> Split:
-        """Return the clouds to report: the same ones for every ``seed``."""
-        test = self.parts["test"]
-        return CloudSplit(test, np.arange(len(test.labels)), self.model, seed, CloudAugment())
+    def varied(self, part: Clouds, places: NDArray, seed: int) -> Split:
+        """See :meth:`LabelledDataset.varied`."""
+        return CloudSplit(part, places, self.model, seed, self.data.augment)
 
 
 class CloudSplit:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mamba_vision.reproducing import kept_top1, spread_text
+from mamba_vision.reproducing import kept, small_steps, spread_text
 
 MODELS = ("pointmamba_300k", "pointnet_300k")
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -80,16 +80,14 @@ def baselines(path: Path) -> dict[str, float]:
 
 def trained(path: Path, out: Path, preset: str, setting: str, seed: int, epochs: int) -> float:
     """Train one model, and return its accuracy on the test clouds."""
-    return kept_top1(
+    return kept(
         out / f"{preset}_{setting}_{seed}",
         "points-cls",
         preset,
         model=SETTINGS[setting],
         data={"source": source(path), "augment": AUGMENT},
-        epochs=epochs,
-        ema=0.98,
-        seed=seed,
-    )
+        train=small_steps(epochs, ema=0.98, seed=seed),
+    )["top1"]
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -18,13 +18,11 @@ from torchvision.transforms import v2
 from mamba_vision.classification.data_config import Packed
 from mamba_vision.images import Preparation
 from mamba_vision.labelling.arrays import read_packed
+from mamba_vision.labelling.dataset import LabelledDataset
 from mamba_vision.labelling.parts import PARTS, class_names, needed_parts, taken
 from mamba_vision.labelling.split import (
-    LabelledData,
     Sample,
     Split,
-    check_classes,
-    kept_and_held,
     make_sample,
     smoothed,
     warn_of_broken,
@@ -49,7 +47,7 @@ class Clips:
     """What could not be read."""
 
 
-class VideoDataset(LabelledData):
+class VideoDataset(LabelledDataset[Clips]):
     """Labelled clips of ``video-cls``.
 
     :param data: where they lie.
@@ -61,24 +59,16 @@ class VideoDataset(LabelledData):
     def __init__(self, data: VideoData, model: VideoConfig) -> None:
         self.data, self.model = data, model
         source = data.source
-        self.parts = _packed(source) if isinstance(source, Packed) else _folder(data, source, model)
-        self.classes = self.parts["train"].classes
-        check_classes(self.classes, model)
-        self._kept, self._held = kept_and_held(self.parts, data.val_share)
+        parts = _packed(source) if isinstance(source, Packed) else _folder(data, source, model)
+        super().__init__(parts, model, data.val_share)
 
-    def train(self, *, seed: int) -> Split:
-        """Return the clips to learn from, varied as ``augment`` says."""
-        return VariedClips(self.parts["train"], self._kept, self.data, self.model, seed)
+    def plain(self, part: Clips, places: NDArray) -> Split:
+        """See :meth:`LabelledDataset.plain`."""
+        return PlainClips(part, places, self.data, self.model)
 
-    def val(self, *, seed: int) -> Split:
-        """Return the clips to choose a model by: the same ones for every ``seed``."""
-        source = self.parts.get("val", self.parts["train"])
-        return PlainClips(source, self._held, self.data, self.model)
-
-    def test(self, *, seed: int) -> Split:
-        """Return the clips to report: the same ones for every ``seed``."""
-        test = self.parts["test"]
-        return PlainClips(test, np.arange(len(test.labels)), self.data, self.model)
+    def varied(self, part: Clips, places: NDArray, seed: int) -> Split:
+        """See :meth:`LabelledDataset.varied`."""
+        return VariedClips(part, places, self.data, self.model, seed)
 
 
 class PlainClips:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mamba_vision.reproducing import kept_top1, spread_text
+from mamba_vision.reproducing import kept, small_steps, spread_text
 
 SIDE, FRAMES, STEP = 32, 8, 2
 MOVES = {"down": (0, STEP), "left": (1, -STEP), "right": (1, STEP), "up": (0, -STEP)}
@@ -77,16 +77,14 @@ def prepared(path: Path, out: Path) -> Path:
 
 def trained(path: Path, out: Path, name: str, seed: int, epochs: int) -> float:
     """Train one model, and return its accuracy on the test clips."""
-    return kept_top1(
+    return kept(
         out / f"{name}_{seed}",
         "video-cls",
         "clips_250k",
         model={"num_classes": len(MOVES), "labels": ("0", "1", "2", "3"), **MODELS[name]},
         data={"source": {"kind": "npz", "path": str(path)}},
-        epochs=epochs,
-        ema=0.95,
-        seed=seed,
-    )
+        train=small_steps(epochs, ema=0.95, seed=seed),
+    )["top1"]
 
 
 def main(words: Sequence[str] | None = None) -> None:

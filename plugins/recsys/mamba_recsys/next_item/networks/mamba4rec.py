@@ -10,7 +10,7 @@ from mamba_core.mixers import MixerChoice, MixerState, build_mixer
 from mamba_core.mixers.packed import mix_packed
 from mamba_recsys.next_item import config as C
 from mamba_recsys.next_item.networks.base import SequenceNetwork
-from mamba_recsys.ragged import last
+from mamba_recsys.ragged import last, one_each
 
 STD = 0.02
 """Of the published initial weights."""
@@ -92,7 +92,7 @@ class Mamba4RecNetwork(SequenceNetwork):
     ) -> tuple[Tensor, MixerState]:
         """See :meth:`SequenceNetwork.read`; one event each goes by the mixers' steps."""
         x = self.LayerNorm(self.dropout(x))
-        if len(x) == len(cu_seqlens) - 1 and bool((cu_seqlens.diff() == 1).all()):
+        if one_each(cu_seqlens):
             return self._step(x, state)
         x, states = x[None], []
         for layer, child in zip(self.mamba_layers, state.children, strict=True):

@@ -8,7 +8,7 @@ from mamba_core.blocks import Backbone, BackboneConfig
 from mamba_core.mixers import MixerChoice, MixerState
 from mamba_recsys.next_item import config as C
 from mamba_recsys.next_item.networks.base import SequenceNetwork
-from mamba_recsys.ragged import last
+from mamba_recsys.ragged import last, one_each
 
 
 class StackNetwork(SequenceNetwork):
@@ -35,7 +35,7 @@ class StackNetwork(SequenceNetwork):
     ) -> tuple[Tensor, MixerState]:
         """See :meth:`SequenceNetwork.read`; one event each goes by the mixers' steps."""
         x = self.dropout(x)
-        if len(x) == len(cu_seqlens) - 1 and bool((cu_seqlens.diff() == 1).all()):
+        if one_each(cu_seqlens):
             return self.backbone.step(x, state)
         y, state = self.backbone.prefill(x[None], state, cu_seqlens=cu_seqlens)
         return last(y[0], cu_seqlens)[0], state
