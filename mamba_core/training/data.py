@@ -36,9 +36,14 @@ class Split(Protocol):
 
 
 class TaskData(Protocol):
-    """What a task's ``data`` makes of a data config and a model config. It may also have
-    ``prepare(model)``, called once before training begins: it sets what is found in closed form
-    from the training data, the same in every process."""
+    """What a task's ``data`` makes of a data config and a model config.
+
+    It may also have ``prepare(model)``, called once before training begins: it sets what is found
+    in closed form from the training data, the same in every process. And ``finish(model, *,
+    seed)``, called once when training ended, in one process, with the best model on the CPU in
+    eval mode: it sets what is found with trained weights, which it leaves as they are, and the
+    same whenever it is done again. What it gives is validated and saved in the best one's place.
+    """
 
     def train(self, *, seed: int) -> Split:
         """Return the samples to learn from."""

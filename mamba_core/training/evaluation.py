@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from mamba_core.device import choose_device
 from mamba_core.pretrained import model_folder, names_folder
 from mamba_core.training import records
 from mamba_core.training.config import TrainConfig
-from mamba_core.training.data import eval_batches, eval_loader
+from mamba_core.training.data import Split, eval_batches, eval_loader
 from mamba_core.training.errors import (
     TrainingError,
     is_out_of_memory,
@@ -21,6 +22,7 @@ from mamba_core.training.errors import (
     require_extra,
 )
 from mamba_registry.configs import merge
+from mamba_registry.specs import TaskSpec
 from mamba_registry.suggest import suggest
 from mamba_registry.tasks import load_ref, role_config
 
@@ -65,8 +67,6 @@ def evaluate(
     :raises TrainingError: for a split that does not exist or is empty, or memory that ran out.
     """
     require_extra("torchmetrics")
-    from mamba_core.training.metrics import Meter
-
     if split not in SPLITS:
         raise TrainingError(
             f"split = {split!r}.{suggest(split, SPLITS)} Splits: {', '.join(SPLITS)}."
@@ -78,22 +78,44 @@ def evaluate(
     part = getattr(source, split)(seed=seed)
     if not len(part):
         raise TrainingError(f"The data's part '{split}' is empty: check the data config")
-    meter = Meter(spec, load_ref(spec, "loss") if spec.loss is not None else None)
+    model.to(place).eval()
+    show = None if progress is None else lambda done, total: progress(split, done, total)
+    metrics = measure(model, spec, part, batch_size=batch_size, progress=show)
+    return EvalResult(task=spec.full_id, split=split, items=len(part), metrics=metrics)
+
+
+def measure(
+    model: nn.Module,
+    spec: TaskSpec,
+    part: Split,
+    *,
+    batch_size: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, float]:
+    """Return a task's metrics, and its loss where it has one, over all of a part.
+
+    :param model: in eval mode, on the device to use.
+    :param progress: called with ``(items done, in all)``.
+    :raises TrainingError: for memory that ran out.
+    """
+    from mamba_core.training.metrics import Meter
+
+    place = next(iter([*model.parameters(), *model.buffers(), torch.empty(0)])).device
+    meter = Meter(spec, load_ref(spec, "loss") if spec.loss is not None else None, alone=True)
     meter.reset(place)
     batches, _ = eval_batches(len(part), batch_size)
-    model.to(place).eval()
     try:
         with torch.inference_mode():
             for done, batch in enumerate(eval_loader(part, batches, workers=0), 1):
                 batch = {name: value.to(place) for name, value in batch.items()}
                 meter.update(model(**{name: batch[name] for name in spec.inputs}), batch)
                 if progress is not None:
-                    progress(split, min(done * batch_size, len(part)), len(part))
+                    progress(min(done * batch_size, len(part)), len(part))
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             raise memory_advice(error, TrainConfig(batch_size=batch_size)) from error
         raise
-    return EvalResult(task=spec.full_id, split=split, items=len(part), metrics=meter.compute())
+    return meter.compute()
 
 
 def load_target(target: str | Path, weights: str) -> tuple[Any, Any, dict[str, Any]]:

@@ -13,18 +13,33 @@ from mamba_registry.specs import TaskSpec
 from mamba_registry.tasks import load_ref
 
 
+def _never() -> bool:
+    """Whether other processes are asked for their part: no."""
+    return False
+
+
 class Meter:
     """Measures outputs against batches.
 
     :param spec: the task; its first metric is the score, the loss where it has none.
     :param loss: the task's loss, None to leave it out.
+    :param alone: whether this process has measured everything, though others may be there.
     """
 
-    def __init__(self, spec: TaskSpec, loss: Callable[[Batch, Batch], Tensor] | None) -> None:
+    def __init__(
+        self,
+        spec: TaskSpec,
+        loss: Callable[[Batch, Batch], Tensor] | None,
+        *,
+        alone: bool = False,
+    ) -> None:
         self.loss = loss
         found = load_ref(spec, "metrics")() if spec.metrics is not None else {}
         self.metrics: dict[str, torchmetrics.Metric] = dict(found)
         self.mean_loss = torchmetrics.MeanMetric()
+        if alone:
+            for metric in (*self.metrics.values(), self.mean_loss):
+                metric.distributed_available_fn = _never
         self.score = spec.metric_names[0] if self.metrics else "loss"
 
     @property
@@ -50,6 +65,6 @@ class Meter:
             metric.update(outputs, batch)
 
     def compute(self) -> dict[str, float]:
-        """Return the values by name, ``loss`` first; every process must call it."""
+        """Return the values by name, ``loss`` first; every process must call it, unless alone."""
         values = {} if self.loss is None else {"loss": float(self.mean_loss.compute())}
         return values | {name: float(metric.compute()) for name, metric in self.metrics.items()}

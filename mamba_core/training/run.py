@@ -115,7 +115,12 @@ def train(
     elif not resume or not (folder / records.LAST).exists():
         checkpoint = None
     try:
-        return _fit(built, spec, config, splits, folder, checkpoint, devices)
+        result = _fit(built, spec, config, splits, folder, checkpoint, devices)
+        if hasattr(source, "finish"):
+            from mamba_core.training.finish import finish
+
+            result = finish(source, splits["val"], result, spec, config)
+        return result
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             if is_first_process():

@@ -58,6 +58,23 @@ def test_best_model_has_the_score_of_the_result(toy, tmp_path):
     assert saved["metrics"]["closeness"] == pytest.approx(result.score)
 
 
+def test_data_may_finish_the_best_model(toy, tmp_path, monkeypatch):
+    def finish(self, model, *, seed):
+        assert not model.training
+        model.layers[1].bias.data.fill_(100.0 + seed)
+
+    monkeypatch.setattr(toy.Source, "finish", finish, raising=False)
+    result = train(toy, tmp_path / "run", seed=3)
+    bias = load_file(result.model / "model.safetensors")["layers.1.bias"]
+    assert bias.tolist() == [103]
+    assert result.score < -90  # of the finished model: far off
+    again = mamba_core.evaluate(result.folder, split="val", device="cpu", seed=3)
+    assert result.metrics == pytest.approx(again.metrics, abs=1e-4)
+    resumed = train(toy, tmp_path / "run", resume=True, seed=3)
+    assert resumed.metrics == pytest.approx(result.metrics)
+    assert load_file(result.model / "model.safetensors")["layers.1.bias"].tolist() == [103]
+
+
 def test_training_learns(toy, tmp_path):
     result = train(toy, tmp_path / "run", max_steps=200, lr=2e-2, val_every=50)
     first, *_, last = [float(r["train_loss"]) for r in rows(result.folder) if r["train_loss"]]

@@ -109,6 +109,23 @@ def test_a_file_too_short_to_learn_from_is_named(tmp_path):
         ForecastDataset(ForecastData(path=tmp_path / "short.csv"), model)
 
 
+def test_series_one_by_one_for_a_network_that_mixes_them_are_warned_of(tmp_path):
+    wide = pd.DataFrame({"date": DAYS, "a": np.arange(6.0), "b": np.arange(6.0) ** 2})
+    wide.to_csv(tmp_path / "wide.csv", index=False)
+    model = registry.config("ts-forecast", preset="s_mamba", h=1, input_size=2)
+    with pytest.warns(UserWarning, match=r"'s_mamba' .* channels = 1 .*--model.channels 2"):
+        ForecastDataset(ForecastData(path=tmp_path / "wide.csv"), model)
+
+
+def test_many_series_keep_their_rows_in_order():
+    rows = pd.concat([table(y=np.arange(6) + 10 * k, name=n) for k, n in enumerate("cab")])
+    mixed = rows.sort_values("ds", kind="stable")  # a step of every series, then the next one
+    found = collect(mixed)
+    assert found.names == ("a", "b", "c")
+    assert found.by_name["c"].y.tolist() == [0, 1, 2, 3, 4, 5]
+    assert found.by_name["b"].y.tolist() == [20, 21, 22, 23, 24, 25]
+
+
 def test_what_is_no_table_is_named():
     with pytest.raises(FrameError, match="a pandas or polars data frame is needed, not <class"):
         collect([1, 2])

@@ -6,17 +6,19 @@ import dataclasses
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.nn import functional as F
 
+import mamba_core
 from mamba_core import registry
 from mamba_core.mixers import MultiScan, build_mixer
 from mamba_core.scan_orders import check_order
 from mamba_timeseries.forecast import candidates
 from mamba_timeseries.forecast import fit as fitting
-from mamba_timeseries.forecast.config import ForecastTrain
-from mamba_timeseries.forecast.data import Panel, WindowSplit
+from mamba_timeseries.forecast.config import ForecastData, ForecastTrain
+from mamba_timeseries.forecast.data import ForecastDataset, Panel, WindowSplit
 from mamba_timeseries.forecast.networks.base import cut, patches
 from mamba_timeseries.forecast.normalise import RunningScale, window_scale
 from mamba_timeseries.forecast.scale import SeriesScale
@@ -215,6 +217,30 @@ def test_the_tour_is_learnt_and_saved(tmp_path):
     assert "network.tour" in model.state_dict()
     with pytest.raises(TypeError, match="only 'mamba_ts' does"):
         fitting.fit_tour(registry.build("ts-forecast", preset="tiny"), train)
+
+
+@pytest.mark.slow
+def test_training_from_the_command_line_learns_the_tour_too(tmp_path):
+    pytest.importorskip("lightning")
+    rng = np.random.default_rng(0)
+    times = pd.date_range("2024-01-01", periods=160, freq="h")
+    wide = {name: np.sin(np.arange(160) / 3 + k) for k, name in enumerate("abcd")}
+    table = pd.DataFrame({"date": times, **wide})
+    table[list("abcd")] += 0.05 * rng.normal(size=(160, 4))
+    table.to_csv(tmp_path / "wide.csv", index=False)
+    fields = {"channels": 4, "input_size": 16, "h": 4, "network": {"patch": 8, "depth": 1}}
+    train = {"max_steps": 3, "batch_size": 4, "ema": None, "device": "cpu", "seed": 1}
+    result = mamba_core.train(
+        "ts-forecast", preset="mamba_ts", model=fields, train=train,
+        data={"path": tmp_path / "wide.csv"}, out=tmp_path / "run",
+    )  # fmt: skip
+    model = mamba_core.from_pretrained(result.model)
+    kept = model.network.tour.clone()
+    data = ForecastDataset(ForecastData(path=tmp_path / "wide.csv"), model.config)
+    fitting.fit_tour(model, data.train(seed=1), seed=1)
+    assert kept.tolist() == model.network.tour.tolist() != [0, 1, 2, 3]
+    measured = mamba_core.evaluate(result.folder, split="val", device="cpu", batch_size=9)
+    assert result.metrics["mse"] == pytest.approx(measured.metrics["mse"], rel=1e-5)
 
 
 def test_channels_are_mixed_where_they_are_alike():

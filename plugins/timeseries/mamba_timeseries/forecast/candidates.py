@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mamba_timeseries.forecast import fit as fitting
@@ -18,6 +17,7 @@ from mamba_timeseries.forecast.fit import are_alike, batch_of, run
 from mamba_timeseries.forecast.model import ForecastModel
 from mamba_timeseries.forecast.networks.mamba_ts import MambaTSNetwork
 from mamba_timeseries.forecast.networks.patch_encoder import PatchEncoderNetwork
+from mamba_timeseries.forecast.normalise import carried, window_scale
 from mamba_timeseries.forecast.progress import Progress
 from mamba_timeseries.forecast.protocol import Array, Windows
 
@@ -55,12 +55,10 @@ class Candidate:
         if isinstance(self.by, ForecastModel):
             with torch.no_grad():
                 return run(self.by, batch)["forecast"].double().numpy()
-        past, seen = batch["past"].double().numpy(), batch["observed"].numpy()
+        past, seen = batch["past"].double(), batch["observed"]
         if isinstance(self.by, WindowMean):  # of what was observed
-            count = seen.sum(1, keepdims=True)
-            mean = np.where(seen, past, 0).sum(1, keepdims=True) / np.maximum(count, 1)
-            return self.by(mean)
-        return self.by(carried(past, seen))
+            return self.by(window_scale(past, seen)[0].numpy())
+        return self.by(carried(past, seen).numpy())
 
     def measure(self, split: WindowSplit) -> float:
         """Return the mean squared error over a split and keep the residuals.
@@ -146,6 +144,18 @@ def begin(model: ForecastModel, panels: Sequence[Panel]) -> None:
         network.mixed.fill_(are_alike(np.concatenate(rows)))
 
 
+def finish(
+    model: ForecastModel, panels: Sequence[Panel], *, seed: int, progress: Progress | None = None
+) -> None:
+    """Set what a model finds with its trained weights: the tour that MambaTS then reads.
+
+    :param panels: what it was trained on.
+    """
+    if isinstance(model.network, MambaTSNetwork):
+        train = WindowSplit(panels, model.config, 0)
+        fitting.fit_tour(model, train, seed=seed, progress=progress)
+
+
 def learn(
     model: ForecastModel,
     panels: Sequence[Panel],
@@ -153,15 +163,14 @@ def learn(
     *,
     progress: Progress | None = None,
 ) -> fitting.FitResult:
-    """Train a model: what comes before its steps, they, and the tour that MambaTS then reads.
+    """Train a model: what comes before its steps, they, and what comes after.
 
     :param panels: learnt from and chosen by; see :func:`mamba_timeseries.forecast.fit.fit`.
     """
     train, val = (WindowSplit(panels, model.config, part) for part in range(2))
     begin(model, panels)
     made = fitting.fit(model, train, val, config, progress=progress)
-    if isinstance(model.network, MambaTSNetwork):
-        fitting.fit_tour(model, train, seed=config.seed)
+    finish(model, panels, seed=config.seed, progress=progress)
     return made
 
 
@@ -192,19 +201,9 @@ def baseline(
     raise ValueError(f"no baseline {name!r}: {', '.join(BASELINES)}")
 
 
-def carried(past: Array, observed: NDArray[np.bool_]) -> Array:
-    """Fill what was not observed: with the last value before, at the start with the first after.
-
-    :param past: ``(batch, steps, channels)``.
-    """
-    steps = np.arange(past.shape[1])[None, :, None]
-    last = np.maximum.accumulate(np.where(observed, steps, -1), axis=1)
-    first = observed.argmax(1)[:, None]
-    return np.take_along_axis(past, np.where(last < 0, first, last), axis=1)
-
-
 def _carried_rows(panel: Panel) -> Array:
-    return carried(panel.values[None].astype(float), panel.observed[None])[0]
+    values = torch.from_numpy(panel.values[None]).double()
+    return carried(values, torch.from_numpy(panel.observed[None]))[0].numpy()
 
 
 def _ridge(panels: Sequence[Panel], input_size: int, h: int) -> Ridge:

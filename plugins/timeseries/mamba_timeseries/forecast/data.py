@@ -6,6 +6,7 @@ border as known past. Values are standardised by the training steps of their ser
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,7 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mamba_timeseries.errors import FrameError, listed
-from mamba_timeseries.forecast.config import ForecastConfig, ForecastData
+from mamba_timeseries.forecast.config import (
+    CMamba,
+    ForecastConfig,
+    ForecastData,
+    MambaTS,
+    SMamba,
+)
 from mamba_timeseries.forecast.protocol import Array, Scaler
 from mamba_timeseries.forecast.scale import SeriesScale, phase_of
 from mamba_timeseries.frame import Collection, Series, collect_file
@@ -153,6 +160,7 @@ class ForecastDataset:
     def __init__(self, data: ForecastData, model: ForecastConfig) -> None:
         columns = data.columns(data.known)
         collection = collect_file(data.path, columns, freq=data.freq, fill=data.fill)
+        _warn_of_single_channels(collection, model)
         ends = [data.ends(len(s)) for s in collection.series]
         self.panels, self.model = make_panels(collection, model, ends, cycle=model.cycle), model
         if not len(self.train(seed=0)):
@@ -169,6 +177,14 @@ class ForecastDataset:
 
         begin(model, self.panels)
 
+    def finish(self, model: ForecastModel, *, seed: int) -> None:
+        """Set what the model finds with its trained weights."""
+        from mamba_timeseries.forecast.candidates import finish
+        from mamba_timeseries.forecast.progress import shown
+
+        with shown(None, "after training") as tell:
+            finish(model, self.panels, seed=seed, progress=tell)
+
     def train(self, *, seed: int) -> WindowSplit:
         """Return the windows to learn from."""
         return WindowSplit(self.panels, self.model, 0)
@@ -180,6 +196,18 @@ class ForecastDataset:
     def test(self, *, seed: int) -> WindowSplit:
         """Return the windows to report."""
         return WindowSplit(self.panels, self.model, 2)
+
+
+def _warn_of_single_channels(collection: Collection, model: ForecastConfig) -> None:
+    """Say so when a network that mixes series is given them one by one."""
+    count = len(collection.series)
+    if model.channels == 1 and count > 1 and isinstance(model.network, SMamba | CMamba | MambaTS):
+        warnings.warn(
+            f"network {model.network.kind!r} is made to read series together, but channels = 1 "
+            f"gives it the {count} of the table one by one: set channels = {count} "
+            f"(--model.channels {count}) to mix them",
+            stacklevel=3,
+        )
 
 
 def make_panels(

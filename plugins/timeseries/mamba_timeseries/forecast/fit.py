@@ -122,7 +122,14 @@ def mean_loss(model: ForecastModel, split: WindowSplit) -> float:
 
 
 @torch.no_grad()
-def fit_tour(model: ForecastModel, split: WindowSplit, *, rounds: int = 8, seed: int = 0) -> None:
+def fit_tour(
+    model: ForecastModel,
+    split: WindowSplit,
+    *,
+    rounds: int = 8,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> None:
     """Learn in which order MambaTS reads channels, and keep it in the model.
 
     Every window of ``split`` (at most 2,048 of them, evenly spread) is forecast under random
@@ -145,6 +152,8 @@ def fit_tour(model: ForecastModel, split: WindowSplit, *, rounds: int = 8, seed:
         for _ in range(rounds):
             tours = torch.rand(len(batch["past"]), channels, generator=generator).argsort(-1)
             costs.add(tours, _losses(model, batch, tours))
+        if progress is not None:
+            progress("tour of channels", min(start + _BATCH, len(spread)), len(spread))
     tour = cheapest_tour(costs.mean(), seed=seed)
     network.tour.copy_(torch.from_numpy(tour).to(before))
 
