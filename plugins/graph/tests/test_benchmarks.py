@@ -171,6 +171,12 @@ def test_tables_compare_by_what_all_ran(tmp_path):
     (tmp_path / "folds.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
     text = report.tables(tmp_path)
     assert "| ENZYMES, 5 epochs of 32 | 50.0 (1) | 40.0 (1) |" in text
+    nodes = [
+        {"set": "Cora", "epochs": 9, "model": "a", "conv": conv, "order": None, "score": score}
+        for conv, score in ((None, 0.5), ("gcn", 0.6))
+    ]
+    (tmp_path / "nodes.jsonl").write_text("\n".join(map(json.dumps, nodes)), "utf-8")
+    assert "| Cora, 9 epochs | 50.0 (1) | 60.0 (1) |" in report.tables(tmp_path)
     assert "| ENZYMES, 5 epochs of 32: bfs | 60.0 ± 10.0 (2) | +15.0 ± 5.0 |" in text
     pytest.importorskip("matplotlib")
     assert [path.name for path in draw(tmp_path, tmp_path / "plots")] == ["folds.png"]

@@ -182,7 +182,7 @@ def test_norms_by_name(norm):
     data = batched(wide(random_graph(12, 20, 1)), wide(random_graph(5, 5, 1)))
     made = layer(norm=norm, act="leaky_relu", act_kwargs={"negative_slope": 0.1})
     assert made(data.x, data.edge_index, data.batch).shape == (17, D)
-    assert made.norm_with_batch == (norm in ("layer_norm", "graph_norm"))
+    assert bool(made.norm_inputs) == (norm in ("layer_norm", "graph_norm"))
 
 
 def test_reset_is_a_fresh_start():
@@ -215,12 +215,19 @@ def test_training_alone_decides_about_noise():
         assert torch.equal(one, made(data.x, data.edge_index))
 
 
-@pytest.mark.parametrize("order", ["degree(noise=true)", "pagerank:reverse", "node-shuffle"])
-def test_with_ptr_nothing_waits_for_the_device(order, mixed_sizes, monkeypatch):
+@pytest.mark.parametrize(
+    ("order", "norm"),
+    [
+        ("degree(noise=true)", "batch_norm"),
+        ("pagerank:reverse", "graph_norm"),
+        ("node-shuffle", "layer_norm"),
+    ],
+)
+def test_with_ptr_nothing_waits_for_the_device(order, norm, mixed_sizes, monkeypatch):
     """PyG's ``data.ptr`` says how many graphs there are; fake tensors have no values to look at."""
-    # it looks at values on the CPU only
-    monkeypatch.setattr("mamba_graph.nn.graph_mamba_conv.check_edges", lambda edges, nodes: None)
-    made = layer(SAGEConv(D, D), order=order, bidirectional=True).eval()
+    # as on a GPU, where checks of values are left out
+    monkeypatch.setattr("mamba_graph.nn.graph_mamba_conv._can_be_looked_at", lambda tensor: False)
+    made = layer(SAGEConv(D, D), order=order, norm=norm, bidirectional=True).eval()
     data = batched(*(wide(graph) for graph in mixed_sizes))
     with torch.no_grad():
         expected = made(data.x, data.edge_index, data.batch)
@@ -245,7 +252,19 @@ def test_sparse_adjacency():
 def test_wrong_calls_are_named():
     data = wide(random_graph(12, 20, 1))
     with pytest.raises(IndexError, match="names nodes 0 to 99, there are 12"):
-        layer(None)(data.x, torch.tensor([[0], [99]]))
+        layer()(data.x, torch.tensor([[0], [99]]))
+    with pytest.raises(ValueError, match=r"edge_index is torch.int64 of shape \(40, 2\)"):
+        layer()(data.x, data.edge_index.T)
+    with pytest.raises(ValueError, match=r"edge_index is torch.float32"):
+        layer()(data.x, data.edge_index.float())
+    with pytest.raises(ValueError, match=r"x has shape \(12, 8\); \(nodes, 16\) is expected"):
+        layer()(data.x[:, :8], data.edge_index)
+    with pytest.raises(ValueError, match=r"cu_seqlens is \[0, 5, 12\].* start at \[0, 12, 12\]"):
+        layer()(
+            data.x, data.edge_index, torch.zeros(12).long(), cu_seqlens=torch.tensor([0, 5, 12])
+        )
+    with pytest.raises(ValueError, match="batch names the graph -1"):
+        layer()(data.x, data.edge_index, torch.arange(12) - 1)
     with pytest.raises(registry.ScanOrderError, match="'hilbert' is no order of nodes"):
         layer(order="hilbert")
     with pytest.raises(registry.ScanOrderError, match="degree"):

@@ -20,7 +20,7 @@ from mamba_graph.data.partition import induced, partition
 from mamba_graph.data.read import read
 from mamba_graph.data.samples import packed, prepared, shuffled
 from mamba_graph.graph_level.config import GraphsData
-from mamba_graph.graph_level.data import GraphsDataset, drawn_parts, nested_fold
+from mamba_graph.graph_level.data import GraphsDataset, answer, drawn_parts, nested_fold
 from mamba_graph.link_level.config import LinksData
 from mamba_graph.link_level.data import LinksDataset, single
 from mamba_graph.networks.config import Laplacian, RandomWalk
@@ -50,10 +50,10 @@ NONE = torch.zeros(2, 0, dtype=torch.int64)
             Data(x=torch.zeros(3, 2), edge_index=NONE, edge_attr=torch.zeros(1, 1)),
             "one row for each of 0 edges",
         ),
-        (
-            Data(x=torch.zeros(1, 2), edge_index=NONE, y=torch.tensor([torch.inf])),
-            "y has values that are not finite",
-        ),
+        (Data(x=1e39 * torch.ones(2, 1).double(), edge_index=NONE), "x is not finite at node 0"),
+        (Data(x=torch.zeros(2, 1).cfloat(), edge_index=NONE), "x is a torch.complex64, not a"),
+        (Data(x=np.zeros((2, 1)), edge_index=NONE, num_nodes=2), "x is a ndarray, not a tensor"),
+        (Data(x=torch.zeros(2, 1), edge_index=[[0], [1]]), "edge_index is a list, not a tensor"),
         (HeteroData(), "to_homogeneous"),
         ("graph", "is a str, not a torch_geometric Data"),
     ],
@@ -61,6 +61,11 @@ NONE = torch.zeros(2, 0, dtype=torch.int64)
 def test_bad_graphs_are_refused_by_name(data, message):
     with pytest.raises(GraphError, match="graph 7.*" + message):
         check_graph(data, "graph 7")
+
+
+def test_an_answer_that_is_not_finite_is_refused():
+    with pytest.raises(GraphError, match="graph 3: y has values that are not finite"):
+        answer(torch.tensor([torch.inf]), config(), 3)
 
 
 def test_odd_graphs_are_fine(mixed_sizes):
@@ -266,6 +271,35 @@ def test_bad_tables_are_named(tables):
         read(source(tables))
     with pytest.raises(FileNotFoundError):
         read(Tables(nodes=tables / "x.csv", edges=tables / "n_edges.csv"))
+    edges.assign(graph="c").to_csv(tables / "n_edges.csv", index=False)
+    with pytest.raises(GraphError, match=r"has edges of graph 'c', of which .*n.csv has no node"):
+        read(source(tables))
+    edges[:0].to_csv(tables / "n_edges.csv", index=False)
+    nodes = pd.read_csv(tables / "n.csv")
+    for column in ("graph", "id"):
+        holed = nodes.astype(object)
+        holed.loc[2, column] = None
+        holed.to_csv(tables / "n.csv", index=False)
+        with pytest.raises(GraphError, match=rf"n.csv: row 3 after the header has no '{column}'"):
+            read(source(tables))
+    nodes.assign(label="x").to_csv(tables / "n.csv", index=False)
+    with pytest.raises(GraphError, match=r"the target 'label' holds text \('x'\): number the cla"):
+        read(source(tables))
+    nodes[:0].to_csv(tables / "n.csv", index=False)
+    with pytest.raises(GraphError, match=r"n.csv has no rows, so there are no nodes"):
+        read(source(tables))
+    (tables / "n.csv").write_text("", "utf-8")
+    with pytest.raises(GraphError, match=r"n.csv is empty: its first row names the columns"):
+        read(source(tables))
+
+
+def test_a_loop_in_a_table_is_one_edge(tables):
+    """As NetworkX counts it, and with the features of every edge kept beside it."""
+    edges = pd.DataFrame({"graph": "a", "source": ["u", "v"], "target": ["u", "w"], "far": [1, 2]})
+    edges.to_csv(tables / "n_edges.csv", index=False)
+    first, _ = read(source(tables))
+    assert first.edge_index.tolist() == [[0, 1, 2], [0, 2, 1]]
+    assert first.edge_attr.tolist() == [[1], [2], [2]]
 
 
 def test_labels_the_model_does_not_have(tables):
@@ -317,6 +351,23 @@ def test_node_parts_and_regions(grid):
     assert whole["edge_index"].shape[1] == 2 * 264
     cut = region(data.graphs[0], torch.arange(24))
     assert cut["edge_index"].max() == 23
+
+
+def test_nodes_without_an_answer_are_in_no_part(grid):
+    """A table with gaps in its target: the others are parted."""
+    given = Tables(nodes=grid / "n.csv", edges=grid / "e.csv", target="half")
+    nodes = pd.read_csv(grid / "n.csv")
+    model = registry.config("graph-node", preset="tiny", features=1)
+    nodes.assign(half=nodes["half"].where(nodes["id"] > 43)).to_csv(grid / "n.csv", index=False)
+    (masks,) = NodesDataset(NodesData(source=given), model).masks
+    assert [int(mask.sum()) for mask in masks.values()] == [60, 20, 20]
+    assert not any(mask[:44].any() for mask in masks.values())
+    nodes.assign(half=0.5).to_csv(grid / "n.csv", index=False)
+    with pytest.raises(GraphError, match=r"has nodes of class 0\.5; the model knows 0 to 1"):
+        NodesDataset(NodesData(source=given), model)
+    nodes.assign(half=np.nan).to_csv(grid / "n.csv", index=False)
+    with pytest.raises(GraphError, match="graph 0 has no node whose class is known"):
+        NodesDataset(NodesData(source=given), model)
 
 
 def test_links_hide_what_is_asked_for(grid):

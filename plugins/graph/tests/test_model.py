@@ -52,6 +52,15 @@ def test_batched_is_alone(preset, mixed_sizes):
     assert together.isfinite().all()
 
 
+@pytest.mark.parametrize("norm", ["batch_norm", "layer_norm", "graph_norm"])
+@pytest.mark.parametrize("kind", ["graph_mamba", "convolutions"])
+def test_no_norm_mixes_graphs(kind, norm, mixed_sizes):
+    model = build("gcn", network={"kind": kind, "conv": "gcn", "norm": norm})
+    together = run(model, mixed_sizes)
+    alone = torch.cat([run(model, [graph]) for graph in mixed_sizes])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("preset", [p for p in PRESETS if p not in ("graph_mamba", "gmn_walks")])
 def test_node_numbers_do_not_matter(preset):
     """Of the networks that draw nothing; the other two agree in distribution only."""
@@ -70,6 +79,16 @@ def test_every_parameter_is_trained(preset, mixed_sizes):
     model(**packed(found))["logits"].square().sum().backward()
     unreached = [n for n, p in model.named_parameters() if p.grad is None]
     assert not unreached
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_batch_of_one_node_is_trained_on(preset):
+    """The last batch of an epoch may be a molecule of one atom: batch norms take it."""
+    model = build(preset).train()
+    batch = packed([prepared(random_graph(1, 0), model.config, "g")])
+    loss = model(**batch)["logits"].square().sum()
+    loss.backward()
+    assert loss.isfinite()
 
 
 def test_neighbours_before_nodes(mixed_sizes):

@@ -12,9 +12,11 @@ import torch
 from graph_cases import batched, colours, random_graph, renumbered
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch_geometric.data import Data
 from torch_geometric.utils import to_networkx
 
 from mamba_core import registry, scan_orders
+from mamba_graph import GraphError
 from mamba_graph.orders import AddNodeRank, Graphs, NodeOrder, context_of, edges_of, node_noise
 from mamba_graph.orders.mixing import hashed_rows, mixed
 from mamba_graph.orders.search import Relabelled, core_numbers
@@ -165,6 +167,8 @@ def test_ranks_worked_out_ahead(name, mixed_sizes):
     assert torch.equal(order, order_of(name, batched(*mixed_sizes)))
     with pytest.raises(registry.ScanOrderError, match="no order of nodes"):
         AddNodeRank("hilbert")
+    with pytest.raises(GraphError, match="the graph has no edge_index"):
+        AddNodeRank(name)(Data(x=torch.zeros(2, 1)))
 
 
 def test_ones_own_order():

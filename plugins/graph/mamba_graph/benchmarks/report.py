@@ -89,11 +89,13 @@ def orders_grid(rows: Iterable[Row]) -> Grid:
 
 
 def scores_grid(rows: Iterable[Row]) -> Grid:
-    """Score in per cent by set and model, a row per number of epochs."""
+    """Score in per cent by set and model, with what was changed in it; a row per epochs."""
     found: dict[tuple[str, str], list[float]] = {}
     for row in rows:
         run = f"{row['set']}, {row['epochs']} epochs"
-        found.setdefault((run, row["model"]), []).append(100 * row["score"])
+        changed = [row[name] for name in ("conv", "order") if row.get(name)]
+        model = ", ".join([row["model"], *changed])
+        found.setdefault((run, model), []).append(100 * row["score"])
     return {key: spread(values) for key, values in found.items()}
 
 

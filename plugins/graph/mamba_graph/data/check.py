@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch_geometric.data import Data, HeteroData
 
 
@@ -21,7 +20,7 @@ def check_graph(data: Any, name: str) -> Data:
 
     :param name: of the graph, for the message.
     :raises GraphError: for another kind of object, no nodes, edges of nodes that do not exist,
-        tensors of the wrong size, values that are not finite.
+        tensors of the wrong size, values that are not finite. Answers are not looked at.
     """
     if isinstance(data, HeteroData):
         raise GraphError(
@@ -43,12 +42,12 @@ def check_graph(data: Any, name: str) -> Data:
         )
     _check_values(data.x, nodes, f"{name}: x", "node")
     _check_values(data.edge_attr, edges.shape[1], f"{name}: edge_attr", "edge")
-    if torch.is_tensor(data.y) and data.y.is_floating_point() and not data.y.isfinite().all():
-        raise GraphError(f"{name}: y has values that are not finite: leave the graph out")
     return data
 
 
-def _check_edges(edges: Tensor, name: str) -> None:
+def _check_edges(edges: Any, name: str) -> None:
+    if not torch.is_tensor(edges):
+        raise GraphError(f"{name}: edge_index is a {type(edges).__name__}, not a tensor")
     if edges.dim() != 2 or edges.shape[0] != 2 or edges.dtype != torch.int64:
         raise GraphError(
             f"{name}: edge_index is {edges.dtype} of shape {tuple(edges.shape)}; int64 (2, edges) "
@@ -64,14 +63,18 @@ def _nodes(data: Data, name: str) -> int:
     return int(data.num_nodes or 0)
 
 
-def _check_values(values: Tensor | None, rows: int, name: str, unit: str) -> None:
+def _check_values(values: Any, rows: int, name: str, unit: str) -> None:
     if values is None:
         return
+    if not torch.is_tensor(values) or values.is_complex():
+        kind = values.dtype if torch.is_tensor(values) else type(values).__name__
+        raise GraphError(f"{name} is a {kind}, not a tensor of real numbers")
     if values.dim() > 2 or values.shape[:1] != (rows,):
         raise GraphError(
             f"{name} has shape {tuple(values.shape)}; one row for each of {rows} {unit}s is "
             "expected"
         )
-    if values.is_floating_point() and not values.isfinite().all():
-        row = int((~values.reshape(rows, -1).isfinite()).any(1).nonzero()[0])
+    finite = values.float().isfinite()  # as the models read them
+    if not finite.all():
+        row = int((~finite.reshape(rows, -1)).any(1).nonzero()[0])
         raise GraphError(f"{name} is not finite at {unit} {row}: fill or drop the value")

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import networkx as nx
-import pandas as pd
 import torch
 from torch_geometric.data import Batch, Data
+from torch_geometric.data.data import BaseData
 
 from mamba_graph.data.check import GraphError
 from mamba_graph.data.config import Tables
-from mamba_graph.data.read import read_tables
+from mamba_graph.data.read import both_ways, read_table, read_tables
 
 
 def given_graphs(graphs: Any) -> list[Any]:
-    """Return a list of ``Data`` of whatever was handed over.
+    """Return a list of ``Data`` of whatever was handed over: one, or any iterable of graphs.
 
     :raises GraphError: for an empty list, or a NetworkX graph that cannot be used.
     """
     if isinstance(graphs, Batch):
         graphs = graphs.to_data_list()
-    if not isinstance(graphs, Sequence) or isinstance(graphs, str):
-        graphs = [graphs]
+    single = isinstance(graphs, BaseData | nx.Graph | str) or not isinstance(graphs, Iterable)
+    graphs = [graphs] if single else list(graphs)
     if not graphs:
         raise GraphError("no graphs: the list is empty")
     return [from_networkx(g) if isinstance(g, nx.Graph) else g for g in graphs]
@@ -44,9 +44,7 @@ def from_networkx(graph: nx.Graph) -> Data:
     x = _attribute([values for _, values in graph.nodes(data=True)], "x", "node")
     attr = _attribute([values for *_, values in graph.edges(data=True)], "edge_attr", "edge")
     if not graph.is_directed():
-        loops = edge_index[0] == edge_index[1]
-        edge_index = torch.cat([edge_index, edge_index[:, ~loops].flip(0)], dim=1)
-        attr = None if attr is None else torch.cat([attr, attr[~loops]])
+        edge_index, attr = both_ways(edge_index, attr)
     return Data(x=x, edge_index=edge_index, edge_attr=attr, num_nodes=len(place))
 
 
@@ -70,10 +68,8 @@ def read_pair(nodes: Path, graph: str | None, directed: bool) -> tuple[list[Any]
 
     :param graph: column with the graph; a table without it is one graph.
     """
-    if not nodes.is_file():
-        raise FileNotFoundError(f"{nodes} does not exist")
     edges = nodes.with_name(f"{nodes.stem}_edges{nodes.suffix}")
-    table = pd.read_csv(nodes)
+    table = read_table(nodes, ("id",))
     several = graph is not None and graph in table
     names = list(dict.fromkeys(table[graph])) if several else [nodes.stem]
     column = graph if several else None

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 from torch_geometric import datasets
 from torch_geometric.data import Data
 
@@ -113,15 +114,23 @@ def read_tables(source: Tables) -> list[Data]:
 
     :raises GraphError: for missing columns, ids that occur twice, edges of unknown nodes.
     """
-    edges = _table(source.edges, ("source", "target"))
-    if source.graph is not None and source.graph not in edges:
-        raise GraphError(f"{source.edges} has no column {source.graph!r}")
-    nodes = _named_nodes(edges, source) if source.nodes is None else _table(source.nodes, ("id",))
+    of_graph = () if source.graph is None else (source.graph,)
+    edges = read_table(source.edges, ("source", "target", *of_graph))
+    if source.nodes is None:
+        nodes = _named_nodes(edges, source)
+    else:
+        nodes = read_table(source.nodes, ("id", *of_graph))
+    if not len(nodes):
+        raise GraphError(f"{source.nodes or source.edges} has no rows, so there are no nodes")
     if source.graph is None:
         return [graph_of(nodes, edges, source, str(source.nodes or source.edges))]
-    if source.graph not in nodes:
-        raise GraphError(f"{source.nodes} has no column {source.graph!r}")
     parts = dict(iter(edges.groupby(source.graph)))
+    strange = parts.keys() - set(nodes[source.graph])
+    if strange:
+        raise GraphError(
+            f"{source.edges} has edges of graph {min(strange, key=str)!r}, of which "
+            f"{source.nodes} has no node"
+        )
     return [
         graph_of(part, parts.get(name, edges.iloc[:0]), source, f"graph {name!r}")
         for name, part in nodes.groupby(source.graph, sort=False)
@@ -137,15 +146,28 @@ def _named_nodes(edges: pd.DataFrame, source: Tables) -> pd.DataFrame:
     return pd.concat(ends).sort_index(kind="stable").drop_duplicates(ignore_index=True)
 
 
-def _table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
+def read_table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
+    """Read a csv file.
+
+    :param needed: columns that it must have, with a value in every row.
+    :raises FileNotFoundError: when it is not there.
+    :raises GraphError: when it is empty, or a column or value is missing.
+    """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} does not exist")
-    table = pd.read_csv(path)
+    try:
+        table = pd.read_csv(path)
+    except pd.errors.EmptyDataError as error:
+        raise GraphError(f"{path} is empty: its first row names the columns") from error
     missing = [column for column in needed if column not in table]
     if missing:
         raise GraphError(
             f"{path} has no column {missing[0]!r}; it has {', '.join(map(str, table.columns))}"
         )
+    for column in needed:
+        if table[column].isna().any():
+            row = int(table[column].isna().to_numpy().argmax())
+            raise GraphError(f"{path}: row {row + 1} after the header has no {column!r}")
     return table
 
 
@@ -165,18 +187,37 @@ def graph_of(nodes: pd.DataFrame, edges: pd.DataFrame, source: Tables, name: str
     x = _numbers(nodes, skip, name)
     attr = _numbers(edges, {"source", "target", source.graph}, name)
     if not source.directed:
-        edge_index = torch.cat([edge_index, edge_index.flip(0)], dim=1)
-        attr = None if attr is None else torch.cat([attr, attr])
+        edge_index, attr = both_ways(edge_index, attr)
     data = Data(x=x, edge_index=edge_index, edge_attr=attr, num_nodes=len(names))
     data.names = names
     if source.target is not None:
         if source.target not in nodes:
             raise GraphError(f"{name} has no column {source.target!r}")
-        data.y = torch.from_numpy(nodes[source.target].to_numpy().copy())
+        data.y = _target(nodes[source.target], name)
     return data
 
 
-def _numbers(table: pd.DataFrame, skip: set[str | None], name: str) -> torch.Tensor | None:
+def both_ways(edge_index: Tensor, attr: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Add the other direction of every edge that is no loop, with the same features.
+
+    :param edge_index: int64 ``(2, edges)``.
+    :param attr: ``(edges, features)``.
+    """
+    back = edge_index[0] != edge_index[1]
+    edge_index = torch.cat([edge_index, edge_index[:, back].flip(0)], dim=1)
+    return edge_index, None if attr is None else torch.cat([attr, attr[back]])
+
+
+def _target(column: pd.Series, name: str) -> Tensor:
+    if not pd.api.types.is_numeric_dtype(column):
+        raise GraphError(
+            f"{name}: the target {column.name!r} holds text ({column.iloc[0]!r}): number the "
+            "classes from 0"
+        )
+    return torch.from_numpy(column.to_numpy().copy())
+
+
+def _numbers(table: pd.DataFrame, skip: set[str | None], name: str) -> Tensor | None:
     kept = table[[column for column in table if column not in skip]]
     if not len(kept.columns):
         return None

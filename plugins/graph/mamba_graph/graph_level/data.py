@@ -105,6 +105,8 @@ def answer(y: Tensor | None, model: ModelConfig, number: int) -> Tensor:
     """Return a class as int64 ``()``, or numbers as float ``(targets,)``."""
     if y is None:
         raise GraphError(f"graph {number} has no answer y")
+    if not y.isfinite().all():
+        raise GraphError(f"graph {number}: y has values that are not finite: leave the graph out")
     if isinstance(model, GraphRegressorConfig):
         if y.numel() != model.targets:
             raise GraphError(

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch_geometric.nn import GATConv, GCNConv, GINEConv, SAGEConv
 
-from mamba_graph.networks.config import Conv
+from mamba_graph.networks.config import Conv, Norm
 from mamba_graph.nn.gated_gcn import GatedGCNConv
 
 READS_EDGES = ("gin", "gatedgcn")
@@ -28,6 +28,11 @@ class PackedGraphs:
     """Where each graph starts and the total, ``(graphs + 1,)``."""
     context: dict[str, Tensor] = field(default_factory=dict)
     """What node orders read."""
+
+    @property
+    def count(self) -> int:
+        """Of graphs."""
+        return self.cu_seqlens.shape[0] - 1
 
 
 class GraphNetwork(nn.Module, ABC):
@@ -70,6 +75,11 @@ def _conv(name: Conv | None, channels: int, last: bool) -> nn.Module | None:
     if name == "gat":
         return GATConv(channels, channels // 4, heads=4)
     return (GCNConv if name == "gcn" else SAGEConv)(channels, channels)
+
+
+def norm_arguments(norm: Norm | None) -> dict[str, bool]:
+    """Return what a norm of PyG's is built with: batch norm takes a batch of one node too."""
+    return {"allow_single_element": True} if norm == "batch_norm" else {}
 
 
 def edge_arguments(name: Conv | None, edges: Tensor) -> dict[str, Tensor]:

@@ -7,7 +7,13 @@ from torch.nn import functional as F
 from torch_geometric.nn import GPSConv
 from torch_geometric.nn.resolver import normalization_resolver
 
-from mamba_graph.networks.base import GraphNetwork, PackedGraphs, edge_arguments, make_convs
+from mamba_graph.networks.base import (
+    GraphNetwork,
+    PackedGraphs,
+    edge_arguments,
+    make_convs,
+    norm_arguments,
+)
 from mamba_graph.networks.config import Convolutions, Gps
 
 
@@ -19,7 +25,8 @@ class ConvolutionsNetwork(GraphNetwork):
         self.config = config
         self.convs = nn.ModuleList(make_convs(config.conv, d_model, config.depth))
         self.norms = nn.ModuleList(
-            normalization_resolver(config.norm, d_model) or nn.Identity()
+            normalization_resolver(config.norm, d_model, **norm_arguments(config.norm))
+            or nn.Identity()
             for _ in range(config.depth)
         )
 
@@ -30,7 +37,9 @@ class ConvolutionsNetwork(GraphNetwork):
             h = F.dropout(x, config.dropout, self.training)
             h = conv(h, graphs.edge_index, **edge_arguments(config.conv, edges))
             h, edges = h if isinstance(h, tuple) else (h, edges)
-            h = F.relu(norm(h, graphs.batch) if config.norm == "graph_norm" else norm(h))
+            # the other two are of each graph, and would wait for the device to count graphs
+            alike = config.norm in (None, "batch_norm")
+            h = F.relu(norm(h) if alike else norm(h, graphs.batch, graphs.count))
             x = x + h if config.residual else h
         return x
 
@@ -50,6 +59,7 @@ class GpsNetwork(GraphNetwork):
                 heads=config.heads,
                 dropout=config.dropout,
                 attn_type=config.attention,
+                norm_kwargs=norm_arguments("batch_norm"),
             )
             for conv in make_convs(config.conv, d_model, config.depth)
         )

@@ -6,7 +6,13 @@ from torch import Tensor, nn
 
 from mamba_core import scan_orders
 from mamba_core.mixers import MixerChoice
-from mamba_graph.networks.base import GraphNetwork, PackedGraphs, edge_arguments, make_convs
+from mamba_graph.networks.base import (
+    GraphNetwork,
+    PackedGraphs,
+    edge_arguments,
+    make_convs,
+    norm_arguments,
+)
 from mamba_graph.networks.config import GraphMamba
 from mamba_graph.nn.graph_mamba_conv import GraphMambaConv, node_order
 from mamba_graph.orders.graphs import Graphs
@@ -25,6 +31,7 @@ class GraphMambaNetwork(GraphNetwork):
                 conv,
                 dropout=config.dropout,
                 norm=config.norm,
+                norm_kwargs=norm_arguments(config.norm),
                 mixer=mixer,
                 order=config.order,
                 bidirectional=config.bidirectional,

@@ -9,6 +9,7 @@ from torch_geometric.nn import GATConv
 
 from mamba_graph.networks.base import GraphNetwork, PackedGraphs
 from mamba_graph.networks.config import Polynormer
+from mamba_graph.nn.gated_gcn import RowNorm
 
 BETA = 0.9
 """Share of the plain path against the gated one, PyG's default."""
@@ -69,7 +70,7 @@ class PolynormerNetwork(GraphNetwork):
         )
         self.skips = nn.ModuleList(nn.Linear(d_model, d_model) for _ in count)
         self.norms = nn.ModuleList(nn.LayerNorm(d_model) for _ in count)
-        self.batch_norms = nn.ModuleList(nn.BatchNorm1d(d_model) for _ in count)
+        self.batch_norms = nn.ModuleList(RowNorm(d_model) for _ in count)
         self.norm = nn.LayerNorm(d_model)
         self.attention = nn.ModuleList(
             LinearAttention(d_model, config.heads, config.dropout)
@@ -88,5 +89,5 @@ class PolynormerNetwork(GraphNetwork):
             total = total + x
         x = self.norm(total)
         for layer in self.attention:
-            x = layer(x, graphs.batch, graphs.cu_seqlens.shape[0] - 1)
+            x = layer(x, graphs.batch, graphs.count)
         return x

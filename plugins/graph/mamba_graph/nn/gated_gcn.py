@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch_geometric.nn.conv import MessagePassing
 from torch_geometric.utils import scatter
 
 _TINY = 1e-6
+
+
+class RowNorm(nn.BatchNorm1d):
+    """Batch norm that takes a single row too, or none: in training by the running statistics.
+
+    The same as PyG's ``BatchNorm(allow_single_element=True)``, under torch's names of parameters.
+    """
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """``(rows, channels)``, the same."""
+        if not self.training or rows.shape[0] > 1:
+            return super().forward(rows)
+        kept = self.running_mean, self.running_var
+        return F.batch_norm(rows, *kept, self.weight, self.bias, False, 0.0, self.eps)
 
 
 class GatedGCNConv(MessagePassing):
@@ -29,8 +44,8 @@ class GatedGCNConv(MessagePassing):
         super().__init__(aggr=None)
         self.channels = channels
         self.A, self.B, self.C, self.D, self.E = (nn.Linear(channels, channels) for _ in range(5))
-        self.norm_x = nn.BatchNorm1d(channels)
-        self.norm_e = nn.BatchNorm1d(channels) if updates else None
+        self.norm_x = RowNorm(channels)
+        self.norm_e = RowNorm(channels) if updates else None
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
@@ -50,9 +65,7 @@ class GatedGCNConv(MessagePassing):
         nodes = torch.relu(self.norm_x(self.A(x) + reached / (total + _TINY)))
         if self.norm_e is None:
             return nodes
-        # a batch norm of nothing has no mean
-        edges = self.norm_e(gate) if gate.shape[0] else gate
-        return nodes, edge_attr + torch.relu(edges)
+        return nodes, edge_attr + torch.relu(self.norm_e(gate))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.channels})"

@@ -78,7 +78,8 @@ class GraphMambaConv(nn.Module):
         # the first is of the message passing: without one it would never be trained
         self.norm1 = norms[0] if conv is not None else None
         self.norm2, self.norm3 = norms[1:]
-        self.norm_with_batch = norm is not None and _takes_batch(self.norm2)
+        takes = () if norm is None else inspect.signature(self.norm2.forward).parameters
+        self.norm_inputs = [name for name in ("batch", "batch_size") if name in takes]
 
     def _make_scan(self) -> MultiScan:
         paths = scan_orders.paths(self.order)
@@ -127,7 +128,12 @@ class GraphMambaConv(nn.Module):
             ``node-rank``: what :class:`~mamba_graph.orders.AddNodeRank` stores as ``data.rank``.
         :param kwargs: for ``conv``.
         :returns: ``(nodes, channels)``, and the new edge features where ``conv`` has some.
+        :raises ValueError: for tensors of the wrong shape or dtype; on the CPU, where looking does
+            not wait for a device, for ``cu_seqlens`` that ``batch`` contradicts.
+        :raises IndexError: on the CPU, for edges of nodes that do not exist.
         """
+        if order is None:
+            check_inputs(x, edge_index, self.channels)
         edge_attr = None
         outputs = []
         if self.conv is not None:
@@ -135,21 +141,26 @@ class GraphMambaConv(nn.Module):
             if isinstance(local, tuple):
                 local, edge_attr = local
             local = F.dropout(local, p=self.dropout, training=self.training)
-            outputs.append(self._normed(self.norm1, local + x, batch))
+            outputs.append(self._normed(self.norm1, local + x, batch, cu_seqlens))
         if order is None:
             read = self._ordered(x, edge_index, batch, cu_seqlens, rank)
         else:
             read = self._scanned(x, order, cu_seqlens, tokens)
         read = F.dropout(read, p=self.dropout, training=self.training)
-        outputs.append(self._normed(self.norm2, read + x, batch))
+        outputs.append(self._normed(self.norm2, read + x, batch, cu_seqlens))
         out = sum(outputs[1:], outputs[0])
-        out = self._normed(self.norm3, out + self.mlp(out), batch)
+        out = self._normed(self.norm3, out + self.mlp(out), batch, cu_seqlens)
         return out if edge_attr is None else (out, edge_attr)
 
-    def _normed(self, norm: nn.Module | None, h: Tensor, batch: Tensor | None) -> Tensor:
+    def _normed(
+        self, norm: nn.Module | None, h: Tensor, batch: Tensor | None, cu_seqlens: Tensor | None
+    ) -> Tensor:
         if norm is None:
             return h
-        return norm(h, batch=batch) if self.norm_with_batch else norm(h)
+        # how many graphs there are; without it PyG's norms wait for the device
+        size = None if cu_seqlens is None else cu_seqlens.shape[0] - 1
+        given = {"batch": batch, "batch_size": size}
+        return norm(h, **{name: given[name] for name in self.norm_inputs})
 
     def _scanned(
         self, x: Tensor, order: Tensor, cu_seqlens: Tensor | None, tokens: Tensor | None
@@ -180,15 +191,14 @@ class GraphMambaConv(nn.Module):
                     f"each of {x.shape[0]} nodes is expected"
                 )
         by_graph = batch.argsort(stable=True)
-        edges = _plain(edge_index)
-        check_edges(edges, x.shape[0])
         place = torch.empty_like(by_graph)
         place[by_graph] = torch.arange(len(by_graph), device=x.device)
         packed, batch = x[by_graph], batch[by_graph]
         if cu_seqlens is None:
             cu_seqlens = edges_of(batch, int(batch[-1]) + 1 if len(batch) else 0)
+        check_starts(cu_seqlens, batch)
         context = context_of(
-            place[edges],
+            place[_plain(edge_index)],
             batch,
             cu_seqlens,
             # sums in another order differ in the last digits: these must not decide
@@ -228,25 +238,50 @@ def node_order(name: str, bidirectional: bool) -> DataOrder:
     return scan_orders.DataPaths.of([forward, forward.reversed()])
 
 
-def check_edges(edge_index: Tensor, nodes: int) -> None:
-    """Raise ``IndexError`` for edges of nodes that do not exist.
+def check_inputs(x: Tensor, edge_index: Adj, channels: int) -> None:
+    """Raise ``ValueError`` for shapes and dtypes, ``IndexError`` for nodes that do not exist.
 
-    Only on the CPU, where looking does not wait for a device.
+    The latter only on the CPU, where looking does not wait for a device.
     """
-    if edge_index.device.type != "cpu" or not edge_index.numel():
-        return
-    low, high = edge_index.aminmax()
-    if low < 0 or high >= nodes:
-        raise IndexError(
-            f"edge_index names nodes {int(low)} to {int(high)}, there are {nodes}, numbered from 0"
+    if x.dim() != 2 or x.shape[1] != channels:
+        raise ValueError(f"x has shape {tuple(x.shape)}; (nodes, {channels}) is expected")
+    edges = _plain(edge_index)
+    if edges.dim() != 2 or edges.shape[0] != 2 or edges.is_floating_point():
+        raise ValueError(
+            f"edge_index is {edges.dtype} of shape {tuple(edges.shape)}; int64 (2, edges) is "
+            "expected"
         )
+    if not _can_be_looked_at(edges) or not edges.numel():
+        return
+    low, high = edges.aminmax()
+    if low < 0 or high >= len(x):
+        raise IndexError(
+            f"edge_index names nodes {int(low)} to {int(high)}, there are {len(x)}, numbered from 0"
+        )
+
+
+def check_starts(cu_seqlens: Tensor, batch: Tensor) -> None:
+    """Raise ``ValueError`` when, on the CPU, ``cu_seqlens`` is not where the graphs start.
+
+    :param batch: int64 ``(nodes,)``, ascending.
+    """
+    if not _can_be_looked_at(cu_seqlens):
+        return
+    starts = edges_of(batch, len(cu_seqlens) - 1)
+    if batch.numel() and batch[0] < 0:
+        raise ValueError(f"batch names the graph {int(batch[0])}; they are numbered from 0")
+    if not torch.equal(starts, cu_seqlens.to(starts)):
+        raise ValueError(
+            f"cu_seqlens is {cu_seqlens.tolist()}, the graphs of batch start at {starts.tolist()}"
+        )
+
+
+def _can_be_looked_at(tensor: Tensor) -> bool:
+    """Whether reading a value waits for no device, and cuts no compiled graph apart."""
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _plain(edge_index: Adj) -> Tensor:
     if isinstance(edge_index, Tensor) and not is_torch_sparse_tensor(edge_index):
         return edge_index
     return to_edge_index(edge_index)[0].flip(0)  # adj_t holds the transpose
-
-
-def _takes_batch(norm: Any) -> bool:
-    return norm is not None and "batch" in inspect.signature(norm.forward).parameters

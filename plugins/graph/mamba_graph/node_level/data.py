@@ -110,17 +110,20 @@ _EDGES = ("edge_index", "edge_attr")
 
 
 def _answers(graph: Any, model: NodeClassifierConfig, number: int) -> Tensor:
-    """Classes, -1 where not known."""
+    """Classes, -1 where not known: of nodes whose ``y`` is not finite or negative."""
     if graph.y is None or len(graph.y) != graph.num_nodes:
         raise GraphError(f"graph {number} has no answer y for each of its nodes")
     y = graph.y.reshape(-1)
-    y = torch.where(y.isfinite(), y, -1).long() if y.is_floating_point() else y.long()
-    if int(y.max()) >= model.classes:
+    y = torch.where(y.isfinite() & (y >= 0), y, -1)
+    strange = y[(y != y.long()) | (y >= model.classes)]
+    if len(strange):
         raise GraphError(
-            f"graph {number} has nodes of class {int(y.max())}; the model knows 0 to "
+            f"graph {number} has nodes of class {strange[0]:g}; the model knows 0 to "
             f"{model.classes - 1}"
         )
-    return y
+    if not (y >= 0).any():
+        raise GraphError(f"graph {number} has no node whose class is known")
+    return y.long()
 
 
 def _masks(graph: Any, data: NodesData, known: Tensor) -> dict[str, Tensor]:

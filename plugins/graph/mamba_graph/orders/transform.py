@@ -10,6 +10,7 @@ from torch_geometric.transforms import BaseTransform
 
 from mamba_core import scan_orders
 from mamba_core.scan_orders import DataOrder
+from mamba_graph.data.check import check_graph
 from mamba_graph.orders.graphs import context_of
 from mamba_registry.errors import ScanOrderError
 
@@ -30,9 +31,11 @@ class AddNodeRank(BaseTransform):
         self.name, self.order = order, found
 
     def forward(self, data: Any) -> Data:
-        """Add the ranks to a graph."""
-        assert data.edge_index is not None
-        nodes = data.num_nodes
+        """Add the ranks to a graph.
+
+        :raises GraphError: for a graph that cannot be used.
+        """
+        nodes = check_graph(data, "the graph").num_nodes
         batch = torch.zeros(nodes, dtype=torch.int64, device=data.edge_index.device)
         edges = torch.tensor([0, nodes], dtype=torch.int32, device=batch.device)
         order = self.order(context_of(data.edge_index, batch, edges, features=data.x))
