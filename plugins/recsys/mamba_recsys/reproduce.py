@@ -107,7 +107,7 @@ SETS = {
         models=("mamba4rec", "sasrec"),
     ),
 }
-MEASURES = ("hr@10", "ndcg@10", "mrr@10")
+MEASURES = ("hr", "ndcg", "mrr")
 TRAIN: Fields = {"precision": "bf16", "checkpoint_every": 100, "log_every": 50, "patience": None}
 """What all trainings share."""
 
@@ -187,21 +187,36 @@ class SecondsKept:
 
 def table(name: str, folder: Path, models: Sequence[str]) -> str:
     """Return what was run as a table: mean and deviation over the seeds."""
-    head = ["model", "all items", "new items", "coverage@10", "seconds", "seeds"]
-    lines = [" | ".join(head), " | ".join("---" for _ in head)]
+    rows = []
     for label in (*BASELINES, *models):
         runs = [json.loads(p.read_text()) for p in sorted(folder.glob(f"{_slug(label)}_s*.json"))]
-        if runs:
-            cells = [_cell(runs, "all"), _cell(runs, "new")]
-            covered = [mean(r[c]["coverage@10"] for r in runs) for c in ("all", "new")]
-            cells.append(" → ".join(f"{c:.2f}".lstrip("0") for c in covered))
-            cells.append(f"{mean(r['seconds'] for r in runs):.0f}")
-            lines.append(" | ".join([f"`{label}`", *cells, str(len(runs))]))
-    return f"{name}: HR@10 / NDCG@10 / MRR@10\n\n" + "\n".join(f"| {line} |" for line in lines)
+        seconds = [run["seconds"] for run in runs]
+        rows.append((label, [run["all"] for run in runs], [run["new"] for run in runs], seconds))
+    return f"{name}: HR@10 / NDCG@10 / MRR@10\n\n{markdown(rows, k=10)}"
 
 
-def _cell(runs: Sequence[Fields], convention: str) -> str:
-    return " / ".join(shown([r[convention][m] for r in runs]) for m in MEASURES)
+def markdown(
+    rows: Iterable[tuple[str, Sequence[Fields], Sequence[Fields], Sequence[float]]], *, k: int
+) -> str:
+    """Return lines of a table: means and deviations over the seeds; rows without one are left out.
+
+    :param rows: name, measures at k among all items and among new ones, a mapping per seed, and
+        seconds per seed; no seconds for what only counts.
+    """
+    head = ["model", "all items", "new items", f"coverage@{k}", "seconds", "seeds"]
+    lines = [head, ["---"] * len(head)]
+    for label, plain, new, seconds in rows:
+        if not plain:
+            continue
+        cells = [
+            " / ".join(shown([run[f"{m}@{k}"] for run in runs]) for m in MEASURES)
+            for runs in (plain, new)
+        ]
+        covered = [mean(run[f"coverage@{k}"] for run in runs) for runs in (plain, new)]
+        cells.append(" → ".join(f"{c:.2f}".lstrip("0") for c in covered))
+        cells.append(f"{mean(seconds):.0f}" if seconds else "-")
+        lines.append([f"`{label}`", *cells, str(len(plain))])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def shown(values: Sequence[float]) -> str:

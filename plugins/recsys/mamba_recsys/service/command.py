@@ -18,7 +18,9 @@ def run(
     ] = Path("states.db"),
     take_over: Annotated[
         bool,
-        typer.Option("--take-over", help="Put the fitted users' events into an empty store first."),
+        typer.Option(
+            "--take-over", help="Put the fitted users' events into the store first, once."
+        ),
     ] = False,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,

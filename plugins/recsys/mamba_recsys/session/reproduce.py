@@ -14,14 +14,13 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import torch
 
 from mamba_core.atomic import new_file
 from mamba_recsys.readers import Columns
-from mamba_recsys.reproduce import shown
+from mamba_recsys.reproduce import markdown
 from mamba_recsys.session.recommender import SessionRecommender
 
 FILE = "ml-100k/ml-100k.inter"
@@ -31,7 +30,6 @@ TRAIN: dict[str, Any] = {
 }  # fmt: skip
 PRESETS = ("mamba2_packed", "mamba4rec", "gru4rec", "sasrec")
 COUNTING = ("popularity", "markov-1", "window-markov", "item-knn-last")
-MEASURES = ("hr@20", "ndcg@20", "mrr@20")
 
 
 def run(path: Path, preset: str, seed: int) -> dict[str, Any]:
@@ -56,32 +54,17 @@ def run(path: Path, preset: str, seed: int) -> dict[str, Any]:
 
 def table(folder: Path, presets: Sequence[str]) -> str:
     """Return what was run as a table: mean and deviation over the seeds."""
-    head = ["model", "all items", "new items", "coverage@20", "seconds", "seeds"]
-    lines = [" | ".join(head), " | ".join("---" for _ in head)]
+    found = [json.loads(path.read_text()) for path in sorted(folder.glob("*_s*.json"))]
+    rows = []
     for label in (*COUNTING, *presets):
-        found = [json.loads(p.read_text()) for p in sorted(folder.glob("*_s*.json"))]
-        runs = [run for run in found if run["rows"][0]["model"] == label]
-        counted = label in COUNTING
-        runs = [run for run in found if len(run["rows"]) > 2][:1] if counted else runs
-        if runs:
-            seconds = "-" if counted else f"{mean(run['seconds'] for run in runs):.0f}"
-            cells = [_cell(runs, label, seen) for seen in (False, True)]
-            covered = [
-                mean(_row(run, label, seen)["coverage@20"] for run in runs)
-                for seen in (False, True)
-            ]
-            cells.append(" → ".join(f"{c:.2f}" for c in covered))
-            lines.append(" | ".join([f"`{label}`", *cells, seconds, str(len(runs))]))
-    return "\n".join(f"| {line} |" for line in lines)
-
-
-def _row(run: dict[str, Any], label: str, seen: bool) -> dict[str, Any]:
-    (row,) = (r for r in run["rows"] if (r["model"], r["filter_seen"]) == (label, seen))
-    return dict(row)
-
-
-def _cell(runs: Sequence[dict[str, Any]], label: str, seen: bool) -> str:
-    return " / ".join(shown([_row(run, label, seen)[m] for run in runs]) for m in MEASURES)
+        runs = [run for run in found if label in {row["model"] for row in run["rows"]}]
+        if label in COUNTING:
+            runs = runs[:1]  # counting has no seed
+        own = [row for run in runs for row in run["rows"] if row["model"] == label]
+        plain, new = ([row for row in own if row["filter_seen"] == seen] for seen in (False, True))
+        seconds = [] if label in COUNTING else [run["seconds"] for run in runs]
+        rows.append((label, plain, new, seconds))
+    return markdown(rows, k=20)
 
 
 def main(words: Iterable[str] | None = None) -> None:
