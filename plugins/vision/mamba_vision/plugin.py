@@ -91,6 +91,7 @@ def mamba_tasks() -> Iterable[TaskSpec]:
                 *_BACKBONES,
                 "resnet20",
                 "cct_2_3x2",
+                "cct_7_3x1",
                 "vit_mnist_250k",
                 "vit_cifar_250k",
                 "vit_cifar_1m",

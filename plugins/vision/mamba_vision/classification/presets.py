@@ -156,6 +156,18 @@ PRESETS |= {
     # peers, for comparisons in the same harness
     "resnet20": {**_CIFAR, "architecture": {"kind": "resnet"}},
     "cct_2_3x2": {**_CIFAR, "architecture": _CCT},
+    "cct_7_3x1": {
+        **_CIFAR,
+        "architecture": {
+            "kind": "cct",
+            "conv_layers": 1,
+            "kernel": 3,
+            "d_model": 256,
+            "depth": 7,
+            "heads": 4,
+            "mlp_ratio": 2.0,
+        },
+    },
     "vit_mnist_250k": {
         **_MNIST,
         "architecture": {**_VIT, "d_model": 80, "depth": 4, "heads": 4},

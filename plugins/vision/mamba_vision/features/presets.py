@@ -6,7 +6,8 @@ from typing import Any
 
 from mamba_vision.classification.presets import PRESETS as CLASSIFIERS
 
-_OTHERS = ("tiny", "resnet20", "cct_2_3x2", "vit_mnist_250k", "vit_cifar_250k", "vit_cifar_1m")
+_PEERS = ("resnet20", "cct_2_3x2", "cct_7_3x1", "vit_mnist_250k", "vit_cifar_250k", "vit_cifar_1m")
+_OTHERS = ("tiny", *_PEERS)
 """The size for tests is another one here, and peers do not have four levels all."""
 _TINY = CLASSIFIERS["tiny"]["architecture"]
 PRESETS: dict[str, dict[str, Any]] = {
