@@ -55,7 +55,9 @@ def run(
     else:
         for row in rows:
             print("  ".join(f"{name}: {_short(value)}" for name, value in row.items()))
-    if any("error" in row for row in rows):  # a file that the others were not stopped by
+    failed = sum("error" in row for row in rows)
+    if failed:  # files that the others were not stopped by
+        typer.echo(f"{failed} of {len(rows)} files could not be used", err=True)
         raise typer.Exit(1)
 
 

@@ -92,3 +92,14 @@ def test_predict(capsys, toy, calls):
     assert out == "file: a.wav  outputs: a/1.wav  score: 0.1235\n"
     rows = json.loads(call(capsys, *words, "--json"))
     assert rows[0]["outputs"] == ["a/1.wav"]
+
+
+def test_predict_counts_the_files_that_failed(capsys, toy, calls, monkeypatch):
+    rows = [{"file": "a.wav"}, {"file": "b.wav", "error": "no sound"}]
+    monkeypatch.setitem(vars(mamba_core), "predict", lambda *a, **k: rows)
+    with pytest.raises(SystemExit) as leaving:
+        main(["predict", toy, "a.wav", "b.wav", "-o", "there"])
+    assert leaving.value.code == 1
+    captured = capsys.readouterr()
+    assert captured.out.endswith("file: b.wav  error: no sound\n")
+    assert captured.err == "1 of 2 files could not be used\n"

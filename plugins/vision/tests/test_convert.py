@@ -110,6 +110,13 @@ def test_another_number_of_classes_is_refused(shared):
         mamba_vision.convert_checkpoint(state, config)
 
 
+def test_keys_are_named_even_where_the_classes_differ_too():
+    """Another model of ten classes is not a Vim of ten classes."""
+    state = registry.build("vision-cls", preset="cifar_250k").state_dict()
+    with pytest.raises(WeightsError, match=r"missing \(backbone.*not known \(backbone"):
+        mamba_vision.convert_checkpoint(state, "vim_tiny")
+
+
 def test_a_file_without_averaged_weights_says_what_it_has():
     with pytest.raises(WeightsError, match="no 'model_ema': it holds model"):
         mamba_vision.convert_checkpoint({"model": {}}, "vim_tiny", ema=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -181,6 +182,20 @@ def test_wrong_classes_are_said(folder):
     check_classes(("0", "1", "2"), ClassifierConfig(num_classes=3, labels=labels))  # arrays
     with pytest.raises(ValueError, match="class 1 is 'bee' in the data and 'wasp'"):
         dataset(source, ClassifierConfig(num_classes=3, labels=labels))
+
+
+def test_a_part_to_measure_on_is_enough_to_measure(folder):
+    """ImageNet's validation images alone, as most who evaluate have them."""
+    for part in ("train", "test"):
+        shutil.rmtree(folder / part, ignore_errors=True)
+    for name, grey in (("ant", 0), ("bee", 100), ("cat", 200)):
+        (folder / "val" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8), (grey,) * 3).save(folder / "val" / name / "one.png")
+    data = dataset({"kind": "folder", "path": folder})
+    assert [int(data.test(seed=0).sample(0, k)["labels"]) for k in range(3)] == [0, 1, 2]
+    assert len(data.val(seed=0)) == 3
+    with pytest.raises(FileNotFoundError, match="nothing to learn from: give train/<class>/"):
+        data.train(seed=0)
 
 
 def test_missing_data_is_said(tmp_path):

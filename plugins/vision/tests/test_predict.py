@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,6 +132,14 @@ def test_what_a_folder_holds_stops_nothing(labeller, pixels, tmp_path):
     assert "label" in rows[2]
     with pytest.raises(FileNotFoundError, match=r"gone\.jpg does not exist"):
         labeller.run([folder / "gone.jpg"], tmp_path / "other")  # it was asked for
+
+
+def test_one_path_is_no_list(labeller):
+    for one in ("a.png", Path("a.png")):
+        with pytest.raises(ValueError, match=r"a\.png is one of the images: give a list"):
+            labeller.classify(one)
+        with pytest.raises(ValueError, match="give a list"):
+            labeller.features(one)
 
 
 def test_names_of_classes(pixels):

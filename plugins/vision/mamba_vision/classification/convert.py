@@ -70,12 +70,6 @@ def _tensors(state: Mapping[str, Any], ema: bool) -> State:
 
 def _compare(converted: State, wanted: Mapping[str, Tensor], config: ClassifierConfig) -> None:
     """Raise unless names and shapes are those of the model."""
-    head = converted.get("head.weight")
-    if head is not None and len(head) != config.num_classes and "head.weight" in wanted:
-        raise WeightsError(
-            f"the checkpoint has {len(head)} classes, the model num_classes = "
-            f"{config.num_classes}: convert with the checkpoint's number, then reset_classifier"
-        )
     shapes = [
         f"{name} {tuple(converted[name].shape)} for {tuple(tensor.shape)}"
         for name, tensor in wanted.items()
@@ -86,6 +80,8 @@ def _compare(converted: State, wanted: Mapping[str, Tensor], config: ClassifierC
         ("not known", [name for name in converted if name not in wanted]),
         ("of another shape", shapes),
     )
+    if converted.keys() == wanted.keys() and all(line.startswith("head.") for line in shapes):
+        _compare_classes(converted, config)
     wrong = [
         f"{len(names)} {what} ({', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''})"
         for what, names in found
@@ -95,6 +91,16 @@ def _compare(converted: State, wanted: Mapping[str, Tensor], config: ClassifierC
         raise WeightsError(
             f"the checkpoint is of another model than this {config.architecture.kind!r}: "
             f"{'; '.join(wrong)}"
+        )
+
+
+def _compare_classes(converted: State, config: ClassifierConfig) -> None:
+    """Raise when a checkpoint that fits otherwise tells other classes apart."""
+    head = converted.get("head.weight")
+    if head is not None and len(head) != config.num_classes:
+        raise WeightsError(
+            f"the checkpoint has {len(head)} classes, the model num_classes = "
+            f"{config.num_classes}: convert with the checkpoint's number, then reset_classifier"
         )
 
 

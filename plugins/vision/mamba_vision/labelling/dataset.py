@@ -34,7 +34,7 @@ Part = TypeVar("Part", bound=LabelledPart)
 class LabelledDataset(ABC, Generic[Part]):
     """Data of a task that names classes.
 
-    :param parts: ``train``, ``test`` and, where the source has one, ``val``.
+    :param parts: ``test`` and, where the source has them, ``train`` and ``val``.
     :param model: what it is for.
     :param val_share: of ``train``, to choose a model by where there is no ``val``.
     :raises ValueError: when the classes of the data are not those of the model.
@@ -42,14 +42,14 @@ class LabelledDataset(ABC, Generic[Part]):
 
     def __init__(self, parts: Mapping[str, Part], model: LabelConfig, val_share: float) -> None:
         self.parts = parts
-        self.classes = parts["train"].classes
+        self.classes = parts["test"].classes
         check_classes(self.classes, model)
-        labels = parts["train"].labels
-        if "val" in parts:
-            self._kept = np.arange(len(labels))
-            self._held = np.arange(len(parts["val"].labels))
+        self._chosen_by = parts.get("val", parts.get("train", parts["test"]))
+        if "train" in parts and "val" not in parts:
+            self._kept, self._held = hold_out(parts["train"].labels, val_share)
         else:
-            self._kept, self._held = hold_out(labels, val_share)
+            self._kept = np.arange(len(parts["train"].labels) if "train" in parts else 0)
+            self._held = np.arange(len(self._chosen_by.labels))
 
     def prepare(self, model: Any) -> None:
         """Give the names of the classes to a model that has none, so that it answers by them."""
@@ -67,12 +67,17 @@ class LabelledDataset(ABC, Generic[Part]):
         """Return samples of ``part``, changed at random as the data config says."""
 
     def train(self, *, seed: int) -> Split:
-        """Return the samples to learn from, varied as ``augment`` says."""
+        """Return the samples to learn from, varied as ``augment`` says.
+
+        :raises FileNotFoundError: for data that can only be measured on.
+        """
+        if "train" not in self.parts:
+            raise FileNotFoundError("the data has nothing to learn from: give train/<class>/")
         return self.varied(self.parts["train"], self._kept, seed)
 
     def val(self, *, seed: int) -> Split:
         """Return the samples to choose a model by: the same ones for every ``seed``."""
-        return self.plain(self.parts.get("val", self.parts["train"]), self._held)
+        return self.plain(self._chosen_by, self._held)
 
     def test(self, *, seed: int) -> Split:
         """Return the samples to report: the same ones for every ``seed``."""

@@ -20,15 +20,18 @@ def class_names(
 ) -> tuple[str, ...]:
     """Return the classes of the training samples, in the order of their names.
 
+    Without any, those of the samples that there are, as for measuring on ImageNet's ``val`` alone.
+
     :param found: ``(sample, class)`` of each part.
     :param where: the folder or file, for messages.
     :param what: what samples are called, in the plural.
-    :raises FileNotFoundError: without training samples.
+    :raises FileNotFoundError: without samples.
     :raises ValueError: for a class that only another part has.
     """
-    if not found["train"]:
-        raise FileNotFoundError(f"{where} holds no {what} in train/<class>/")
-    classes = tuple(sorted({label for _, label in found["train"]}))
+    if not any(found.values()):
+        raise FileNotFoundError(f"{where} holds no {what} in train/<class>/ and test/<class>/")
+    named = found["train"] or [sample for samples in found.values() for sample in samples]
+    classes = tuple(sorted({label for _, label in named}))
     for part, samples in found.items():
         strange = sorted({label for _, label in samples} - set(classes))
         if strange:
@@ -45,13 +48,11 @@ def needed_parts(parts: Mapping[str, PartT], where: str, what: str) -> dict[str,
     ImageNet's folders have val and no test: what there is serves for both.
 
     :param parts: those that hold samples which can be read.
-    :raises FileNotFoundError: without training or test samples.
+    :raises FileNotFoundError: without samples to report.
     """
     whole = dict(parts)
     if "test" not in whole and "val" in whole:
         whole["test"] = whole["val"]
-    if "train" not in whole:
-        raise FileNotFoundError(f"{where} holds no {what} in train/<class>/ that can be read")
     if "test" not in whole:
         raise FileNotFoundError(f"{where} holds no {what} in test/<class>/ or val/<class>/")
     return whole

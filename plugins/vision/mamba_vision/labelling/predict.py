@@ -79,12 +79,12 @@ class Labeller(ABC):
     def classify(self, samples: Iterable[Any], *, progress: Progress | None = None) -> list[Answer]:
         """Return an answer per sample.
 
-        :param samples: whatever :meth:`read` takes.
+        :param samples: a list of whatever :meth:`read` takes.
         :param progress: called after every batch with the word for samples, done, and in all.
         :raises ValueError: for a sample that cannot be read or taken.
         """
         answers: list[Answer] = []
-        for logits, _ in self._batches(list(samples), progress):
+        for logits, _ in self._batches(self._listed(samples), progress):
             answers += [self._answer(row) for row in logits]
         return answers
 
@@ -92,7 +92,9 @@ class Labeller(ABC):
         self, samples: Iterable[Any], *, progress: Progress | None = None
     ) -> NDArray[np.float32]:
         """Return the pooled features, float32 ``(samples, num_features)``; see :meth:`classify`."""
-        pooled = [each.float().numpy() for _, each in self._batches(list(samples), progress)]
+        pooled = [
+            each.float().numpy() for _, each in self._batches(self._listed(samples), progress)
+        ]
         empty = np.zeros((0, self.model.num_features), dtype=np.float32)
         return np.concatenate(pooled) if pooled else empty
 
@@ -169,6 +171,11 @@ class Labeller(ABC):
             "labels": list(answer.labels),
             "probabilities": list(answer.probabilities),
         }
+
+    def _listed(self, samples: Iterable[Any]) -> list[Any]:
+        if isinstance(samples, str | Path):  # which has letters, not samples
+            raise ValueError(f"{samples} is one of the {self.samples}: give a list, [{samples!r}]")
+        return list(samples)
 
     def _batches(
         self, samples: Sequence[Any], progress: Progress | None
