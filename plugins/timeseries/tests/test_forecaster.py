@@ -393,6 +393,10 @@ def test_plot(fitted):
     figure = fitted.plot(fitted.predict(), truth=later, series=2)
     assert [axis.get_title() for axis in figure.axes] == ["a", "b"]
     known, forecast, came = figure.axes[1].lines
+    assert len(known.get_ydata()) == 48
+    labels = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+    assert labels == ["forecast", "0.1 to 0.9 (80 %)", "what came"]
+    assert figure.axes[1].get_ylabel() == "y"
     assert known.get_ydata()[-1] == table()["y"][159]
     np.testing.assert_array_equal(forecast.get_ydata(), fitted.predict()["yhat"][H:])
     np.testing.assert_array_equal(came.get_ydata(), later["y"][H:])

@@ -28,9 +28,13 @@ def test_from_a_csv_to_a_plotted_forecast(tmp_path, monkeypatch, capsys):
             assert not cell["outputs"], "clear the outputs before committing"
             exec("".join(cell["source"]), names)
     table = names["table"]
-    assert list(table.columns) == ["unique_id", "ds", "yhat", "q0.1", "q0.5", "q0.9"]
+    levels = ["q0.1", "q0.25", "q0.5", "q0.75", "q0.9"]
+    assert list(table.columns) == ["unique_id", "ds", "yhat", *levels]
+    assert (table[levels].diff(axis=1).iloc[:, 1:] >= 0).all(axis=None)
     assert len(table) == 12
     assert np.isfinite(table["yhat"]).all()
     assert np.abs(names["error"]).mean() < 60  # passengers run from 390 to 622
+    assert {"auto", "repeat", "seasonal", "ridge"} <= set(names["result"].table["model"])
+    assert all(axis.has_data() for axis in names["figure"].axes)
     assert (tmp_path / "passengers_forecaster" / "forecaster.json").is_file()
     assert "inside the 80 % band" in capsys.readouterr().out
