@@ -41,7 +41,7 @@ _FAR = ("graph_mamba_small", "gps", "gred", "gcn", "--record", "{out}/distance.j
 _TREES = ("--graphs", "800", "--epochs", "12", "--batch", "50")
 _LINKS = ("--root", "{data}/pyg", "--seeds", "1", "--record", "{out}/links.jsonl")
 _MOLECULES = ("--root", "{data}/pyg", "--seeds", "3", "--epochs", "25")
-_MOLECULES += ("--batch", "64", "--lr", "2e-3")
+_MOLECULES += ("--batch", "64", "--lr", "2e-3", "--record", "{out}/esol.jsonl")
 TABLES: dict[str, tuple[Table, ...]] = {
     "ts-forecast": (Table(_FORECAST, ("ETTh1", *_FOLDERS), "1 h", "ETTh1.csv"),),
     "ts-forecast-336": (
