@@ -41,7 +41,7 @@ _FAR = ("graph_mamba_small", "gps", "gred", "gcn", "--record", "{out}/distance.j
 _TREES = ("--graphs", "800", "--epochs", "12", "--batch", "50")
 _LINKS = ("--root", "{data}/pyg", "--seeds", "1", "--record", "{out}/links.jsonl")
 _MOLECULES = ("--root", "{data}/pyg", "--seeds", "3", "--epochs", "25")
-_MOLECULES += ("--batch", "64", "--lr", "2e-3")
+_MOLECULES += ("--batch", "64", "--lr", "2e-3", "--record", "{out}/esol.jsonl")
 TABLES: dict[str, tuple[Table, ...]] = {
     "ts-forecast": (Table(_FORECAST, ("ETTh1", *_FOLDERS), "1 h", "ETTh1.csv"),),
     "ts-forecast-336": (
@@ -136,8 +136,20 @@ TABLES: dict[str, tuple[Table, ...]] = {
         Table(_GRAPH + "node_sets", ("Minesweeper", "linear", *_NODES), "1 min", _GRAPHS),
         Table(
             _GRAPH + "node_sets",
-            ("Cora", *_PEERS, *_NODES, "--seeds", "1", "--epochs", "60"),
+            ("Cora", *_PEERS, *_NODES, "--epochs", "60"),
             "2 min",
+            _GRAPHS,
+        ),
+        Table(
+            _GRAPH + "node_sets",
+            ("Cora", _PEERS[-1], *_NODES, "--seeds", "1", "--epochs", "60", "--conv", "gcn"),
+            "1 min",
+            _GRAPHS,
+        ),
+        Table(
+            _GRAPH + "node_sets",
+            ("CiteSeer", *_PEERS, *_NODES, "--epochs", "60"),
+            "4 min",
             _GRAPHS,
         ),
         Table(

@@ -75,6 +75,15 @@ def test_folds_run_and_go_on(shared_graphs, monkeypatch, capsys, tmp_path):
     assert len(rows_in(tmp_path / "r.jsonl")) == 2
 
 
+def test_esol_goes_on(shared_graphs, monkeypatch, capsys, tmp_path):
+    words = ["mean", "--root", str(shared_graphs / "pyg"), "--record", str(tmp_path / "e.jsonl")]
+    for seeds in ("1", "2", "2"):
+        monkeypatch.setattr(sys, "argv", ["esol", *words, "--seeds", seeds])
+        esol.main()
+        assert json.loads(capsys.readouterr().out)["seeds"] == int(seeds)
+    assert [row["seed"] for row in rows_in(tmp_path / "e.jsonl")] == [0, 1]
+
+
 def test_rings():
     graphs = ring_transfer(20, 6, classes=5, seed=1)
     assert {int(g.y) for g in graphs} == set(range(5))
@@ -177,6 +186,9 @@ def test_tables_compare_by_what_all_ran(tmp_path):
     ]
     (tmp_path / "nodes.jsonl").write_text("\n".join(map(json.dumps, nodes)), "utf-8")
     assert "| Cora, 9 epochs | 50.0 (1) | 60.0 (1) |" in report.tables(tmp_path)
+    esol_rows = [{"model": "mean", "seed": seed, "rmse": 2.0 + seed} for seed in (0, 1)]
+    (tmp_path / "esol.jsonl").write_text("\n".join(map(json.dumps, esol_rows)), "utf-8")
+    assert "| mean | 2.500 ± 0.500 (2) |" in report.tables(tmp_path)
     assert "| ENZYMES, 5 epochs of 32: bfs | 60.0 ± 10.0 (2) | +15.0 ± 5.0 |" in text
     pytest.importorskip("matplotlib")
     assert [path.name for path in draw(tmp_path, tmp_path / "plots")] == ["folds.png"]

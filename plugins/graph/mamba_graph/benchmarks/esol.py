@@ -11,8 +11,9 @@ validation.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ import pandas as pd
 import torch
 
 from mamba_core import registry
+from mamba_core.cli.output import terminal_track
 from mamba_graph.benchmarks.fit import FitOptions, fit, measure
+from mamba_graph.benchmarks.record import Record, Row
 from mamba_graph.data.config import Collection
 from mamba_graph.graph_level.config import GraphsData
 from mamba_graph.graph_level.data import GraphsDataset, drawn_parts
@@ -60,12 +63,12 @@ def baseline(table: pd.DataFrame, name: str, seed: int) -> float:
     return float(np.sqrt(np.mean((guess - y[test]) ** 2)))
 
 
-def preset_rmse(root: Path, preset: str, options: FitOptions) -> tuple[float, dict[str, Any]]:
+def preset_row(root: Path, run: Row) -> Row:
     """Train a preset on the parts of a seed; return the test RMSE and what was seen."""
-    torch.manual_seed(options.seed)
+    torch.manual_seed(run["seed"])
     model = registry.build(
         "graph-reg",
-        preset=preset,
+        preset=run["model"],
         features=len(ATOMS),
         categories=ATOMS,
         edge_features=len(BONDS),
@@ -77,16 +80,27 @@ def preset_rmse(root: Path, preset: str, options: FitOptions) -> tuple[float, di
     )
     source = Collection(family="moleculenet", name="ESOL", root=root)
     config: Any = model.task.config  # type: ignore[union-attr]
-    data = GraphsDataset(GraphsData(source=source, split_seed=options.seed), config)
-    train, val, test = data.train(seed=options.seed), data.val(seed=0), data.test(seed=0)
+    data = GraphsDataset(GraphsData(source=source, split_seed=run["seed"]), config)
+    train, val, test = data.train(seed=run["seed"]), data.val(seed=0), data.test(seed=0)
+    options = FitOptions(
+        epochs=run["epochs"], batch_size=run["batch"], lr=run["lr"], seed=run["seed"]
+    )
     fitted = fit("graph-reg", model, train, val, options, "rmse")
-    seen = {
-        "val": round(fitted.score, 3),
-        "epoch": fitted.epoch,
-        "seconds_per_epoch": round(fitted.seconds / fitted.epochs, 2),
+    return {
+        "rmse": measure("graph-reg", fitted.model, test, 128)["rmse"],
+        "val": fitted.score,
+        "best_epoch": fitted.epoch,
+        "seconds_per_epoch": fitted.seconds / fitted.epochs,
         "parameters": sum(p.numel() for p in model.parameters()),
     }
-    return measure("graph-reg", fitted.model, test, 128)["rmse"], seen
+
+
+def measured(root: Path, run: Row) -> Row:
+    """Return the test RMSE of one model and seed."""
+    if run["model"] not in BASELINES:
+        return preset_row(root, run)
+    table = pd.read_csv(root / "esol" / "raw" / "delaney-processed.csv")
+    return {"rmse": baseline(table, run["model"], run["seed"])}
 
 
 def main() -> None:
@@ -98,26 +112,23 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--record", type=Path, help="file of results; runs in it are not repeated")
     given = parser.parse_args()
-    table = pd.read_csv(given.root / "esol" / "raw" / "delaney-processed.csv")
-    for name in given.models:
-        found: list[float] = []
-        seen: dict[str, Any] = {}
-        for seed in range(given.seeds):
-            if name in BASELINES:
-                found.append(baseline(table, name, seed))
-                continue
-            options = FitOptions(
-                epochs=given.epochs, batch_size=given.batch, lr=given.lr, seed=seed
-            )
-            rmse, seen = preset_rmse(given.root, name, options)
-            found.append(rmse)
-            print(f"{name} {seed}: {rmse:.3f} {seen}", file=sys.stderr, flush=True)
+    torch.set_num_threads(1)
+    record = Record(given.record)
+    trained = {name: getattr(given, name) for name in ("epochs", "batch", "lr")}
+    found: dict[str, list[Row]] = {}
+    plan = list(itertools.product(range(given.seeds), given.models))
+    for seed, model in terminal_track(plan, lambda one: f"ESOL, {one[1]}, seed {one[0]}"):
+        run = {"model": model, "seed": seed, **({} if model in BASELINES else trained)}
+        found.setdefault(model, []).append(record.once(run, partial(measured, given.root, run)))
+    for model, rows in found.items():
+        scores = [row["rmse"] for row in rows]
         row = {
-            "model": name,
-            "rmse": f"{np.mean(found):.3f} ± {np.std(found):.3f}",
-            "seeds": len(found),
-            **seen,
+            "model": model,
+            "rmse": f"{np.mean(scores):.3f} ± {np.std(scores):.3f}",
+            "seeds": len(rows),
+            "parameters": rows[0].get("parameters"),
         }
         print(json.dumps(row, ensure_ascii=False), flush=True)
 

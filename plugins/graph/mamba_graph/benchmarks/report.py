@@ -3,7 +3,8 @@
     python -m mamba_graph.benchmarks.report RECORDS --plots PICTURES
 
 ``RECORDS`` is the folder of their ``--record`` files: ``folds.jsonl``, ``nodes.jsonl``,
-``links.jsonl``, ``distance.jsonl``, ``scaling.jsonl``; those that are missing are left out.
+``links.jsonl``, ``esol.jsonl``, ``distance.jsonl``, ``scaling.jsonl``; those that are missing are
+left out.
 """
 
 from __future__ import annotations
@@ -99,6 +100,14 @@ def scores_grid(rows: Iterable[Row]) -> Grid:
     return {key: spread(values) for key, values in found.items()}
 
 
+def molecules_grid(rows: Iterable[Row]) -> Grid:
+    """RMSE by model."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        found.setdefault(row["model"], []).append(row["rmse"])
+    return {(model, "RMSE"): spread(values, 3) for model, values in found.items()}
+
+
 def distance_grid(rows: Iterable[Row]) -> Grid:
     """Accuracy on new graphs in per cent, and MiB kept for the backward pass."""
     return {
@@ -123,6 +132,7 @@ TABLES: tuple[tuple[str, str, str, Callable[[Iterable[Row]], Grid]], ...] = (
     ("folds", "Orders of nodes, accuracy", "order", orders_grid),
     ("nodes", "Node sets, accuracy or ROC-AUC", "set", scores_grid),
     ("links", "Links, ROC-AUC", "set", scores_grid),
+    ("esol", "ESOL, RMSE in log mol/l", "model", molecules_grid),
     ("distance", "Distance, accuracy and memory", "task, distance", distance_grid),
     ("scaling", "Scaling, one training step", "nodes", scaling_grid),
 )

@@ -35,14 +35,13 @@ DEGREES = 64
 """Columns of the degree for sets without node features."""
 
 
-def model_fields(
-    root: Path, name: str, preset: str, order: str | None, d_model: int
-) -> dict[str, Any]:
+def model_fields(root: Path, run: Row) -> dict[str, Any]:
     """Return the fields that a set needs of a preset's model, with another order if given."""
-    network = dict(PRESETS[preset].get("network", {}))
-    if order is not None:
-        network["order"] = order
-    return {**_sizes(root, name), "dropout": 0.1, "d_model": d_model, "network": network}
+    network = dict(PRESETS[run["preset"]].get("network", {}))
+    if run["order"] is not None:
+        network["order"] = run["order"]
+    sizes = _sizes(root, run["set"])
+    return {**sizes, "dropout": 0.1, "d_model": run["d_model"], "network": network}
 
 
 @lru_cache
@@ -56,21 +55,22 @@ def _sizes(root: Path, name: str) -> dict[str, int]:
     }
 
 
-def fold_row(
-    root: Path, name: str, preset: str, fold: int, fields: dict[str, Any], options: FitOptions
-) -> Row:
+def fold_row(root: Path, run: Row) -> Row:
     """Train on a fold's graphs and test on its test graphs; accuracy, epoch and time."""
-    torch.manual_seed(options.seed)
-    model = registry.build("graph-cls", preset=preset, **fields)
+    torch.manual_seed(run["seed"])
+    model = registry.build("graph-cls", preset=run["preset"], **model_fields(root, run))
     data = GraphsDataset(
         GraphsData(
-            source=Collection(name=name, root=root / "pyg"),
-            folds=root / "folds" / f"{name}.txt",
-            fold=fold,
+            source=Collection(name=run["set"], root=root / "pyg"),
+            folds=root / "folds" / f"{run['set']}.txt",
+            fold=run["fold"],
         ),
         model.task.config,  # type: ignore[union-attr, arg-type]
     )
-    parts = data.train(seed=options.seed), data.val(seed=0), data.test(seed=0)
+    options = FitOptions(
+        epochs=run["epochs"], batch_size=run["batch"], lr=run["lr"], seed=run["seed"]
+    )
+    parts = data.train(seed=run["seed"]), data.val(seed=0), data.test(seed=0)
     fitted = fit("graph-cls", model, *parts[:2], options, "accuracy")
     return {
         "accuracy": measure("graph-cls", fitted.model, parts[2], 128)["accuracy"],
@@ -114,25 +114,13 @@ def main() -> None:
     found: dict[tuple[str, str | None], list[Row]] = {}
     # fold by fold, so that a run that is cut off has compared all by the same folds
     plan = itertools.product(given.folds, given.seeds, given.presets, given.orders or [None])
+    same = ("set", "epochs", "batch", "lr", "d_model")
+    shared = {name: getattr(given, name) for name in same}
     for fold, seed, preset, order in terminal_track(
         list(plan), lambda one: f"{given.set}, {one[2]}, fold {one[0]}"
     ):
-        fields = model_fields(given.root, given.set, preset, order, given.d_model)
-        options = FitOptions(epochs=given.epochs, batch_size=given.batch, lr=given.lr, seed=seed)
-        run = {
-            "set": given.set,
-            "preset": preset,
-            "order": order,
-            "fold": fold,
-            "seed": seed,
-            "epochs": given.epochs,
-            "batch": given.batch,
-            "lr": given.lr,
-            "d_model": given.d_model,
-        }
-        row = record.once(
-            run, partial(fold_row, given.root, given.set, preset, fold, fields, options)
-        )
+        run = {**shared, "preset": preset, "order": order, "fold": fold, "seed": seed}
+        row = record.once(run, partial(fold_row, given.root, run))
         found.setdefault((preset, order), []).append(row)
     for rows in found.values():
         print(json.dumps(summary(rows), ensure_ascii=False), flush=True)

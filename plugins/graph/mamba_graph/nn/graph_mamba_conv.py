@@ -133,7 +133,7 @@ class GraphMambaConv(nn.Module):
         :raises IndexError: on the CPU, for edges of nodes that do not exist.
         """
         if order is None:
-            check_inputs(x, edge_index, self.channels)
+            check_inputs(x, edge_index, self.channels, batch=batch, rank=rank)
         edge_attr = None
         outputs = []
         if self.conv is not None:
@@ -184,12 +184,6 @@ class GraphMambaConv(nn.Module):
         if batch is None:
             batch = torch.zeros(x.shape[0], dtype=torch.int64, device=x.device)
             cu_seqlens = edges_of(batch, 1) if cu_seqlens is None else cu_seqlens
-        for name, given in (("batch", batch), ("rank", rank)):
-            if given is not None and (given.shape != x.shape[:1] or given.is_floating_point()):
-                raise ValueError(
-                    f"{name} is {given.dtype} of shape {tuple(given.shape)}: a whole number for "
-                    f"each of {x.shape[0]} nodes is expected"
-                )
         by_graph = batch.argsort(stable=True)
         place = torch.empty_like(by_graph)
         place[by_graph] = torch.arange(len(by_graph), device=x.device)
@@ -238,13 +232,21 @@ def node_order(name: str, bidirectional: bool) -> DataOrder:
     return scan_orders.DataPaths.of([forward, forward.reversed()])
 
 
-def check_inputs(x: Tensor, edge_index: Adj, channels: int) -> None:
+def check_inputs(x: Tensor, edge_index: Adj, channels: int, **per_node: Tensor | None) -> None:
     """Raise ``ValueError`` for shapes and dtypes, ``IndexError`` for nodes that do not exist.
 
     The latter only on the CPU, where looking does not wait for a device.
+
+    :param per_node: what must be a whole number for every node, by name.
     """
     if x.dim() != 2 or x.shape[1] != channels:
         raise ValueError(f"x has shape {tuple(x.shape)}; (nodes, {channels}) is expected")
+    for name, given in per_node.items():
+        if given is not None and (given.shape != x.shape[:1] or given.is_floating_point()):
+            raise ValueError(
+                f"{name} is {given.dtype} of shape {tuple(given.shape)}: a whole number for each "
+                f"of {x.shape[0]} nodes is expected"
+            )
     edges = _plain(edge_index)
     if edges.dim() != 2 or edges.shape[0] != 2 or edges.is_floating_point():
         raise ValueError(
