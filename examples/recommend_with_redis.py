@@ -82,7 +82,8 @@ class RedisStore:
     def events(self, user: UserId) -> list[Event]:
         with self._errors():
             rows = [json.loads(row) for row in self._db.lrange(f"log:{json.dumps(user)}", 0, -1)]
-        return sorted((Event(id, user, item, time) for id, item, time in rows), key=_time)
+        events = [Event(id, user, item, time, more) for id, item, time, more in rows]
+        return sorted(events, key=_time)
 
     def commit(self, events: Sequence[Event], states: Mapping[UserId, bytes]) -> None:
         with self._errors(), self._db.pipeline(transaction=True) as both:
@@ -94,7 +95,7 @@ class RedisStore:
             for event in events:
                 both.sadd("ids", event.id)
                 both.sadd("users", json.dumps(event.user))
-                row = json.dumps([event.id, event.item, event.time])
+                row = json.dumps([event.id, event.item, event.time, dict(event.features)])
                 both.rpush(f"log:{json.dumps(event.user)}", row)
             for user, state in states.items():
                 both.set(f"state:{json.dumps(user)}", state)

@@ -87,6 +87,23 @@ class ColumnEncoder:
         numbers = np.concatenate(parts, axis=1) if parts else np.zeros((len(table), 0))
         return codes, numbers.astype(np.float32)
 
+    def decode(
+        self, codes: NDArray[np.int64], numbers: NDArray[np.float32]
+    ) -> list[dict[str, Any]]:
+        """Return a row's columns by name, so that :meth:`encode` gives the same again."""
+        columns: dict[str, list[Any]] = {}
+        for k, (name, values) in enumerate(self.categories.items()):
+            named = [None, *values]
+            columns[name] = [named[code] for code in codes[:, k]]
+        wide = numbers.astype(np.float64)
+        for k, (name, (mean, deviation)) in enumerate(self.numbers.items()):
+            columns[name] = (wide[:, k] * deviation + mean).tolist()
+        at = len(self.numbers)
+        for name, size in self.vectors.items():
+            columns[name] = wide[:, at : at + size].tolist()
+            at += size
+        return [{name: held[row] for name, held in columns.items()} for row in range(len(codes))]
+
     def plain(self) -> dict[str, Any]:
         """Return JSON values; :meth:`of` takes them back."""
         return {
@@ -107,7 +124,10 @@ def _holds_lists(column: pd.Series) -> bool:
 
 
 def _finite(column: pd.Series, name: str, where: str) -> NDArray[np.float64]:
-    values = column.to_numpy(dtype=np.float64)
+    try:
+        values = column.to_numpy(dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InteractionError(f"{where}, column {name!r} holds numbers: {error}") from error
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0])
         raise InteractionError(
@@ -119,7 +139,8 @@ def _finite(column: pd.Series, name: str, where: str) -> NDArray[np.float64]:
 
 def _lists(column: pd.Series, size: int, name: str, where: str) -> NDArray[np.float64]:
     for row, value in enumerate(column):
-        if len(value) != size or not np.isfinite(np.asarray(value, dtype=np.float64)).all():
+        fits = isinstance(value, list | tuple | np.ndarray) and len(value) == size
+        if not fits or not np.isfinite(np.asarray(value, dtype=np.float64)).all():
             raise InteractionError(
                 f"{where}, column {name!r}, row {row}: expected {size} finite numbers"
             )

@@ -63,6 +63,26 @@ def test_events_and_recommendations(client):
     assert 'mamba_recsys_recommendations_seconds_bucket{le="+Inf"} 3' in text
 
 
+def test_columns_of_events_come_with_them(tmp_path):
+    from fastapi.testclient import TestClient
+
+    from mamba_recsys.service.app import create_app
+
+    frame = Synthetic(users=20).events()
+    frame["price"], frame["shop"] = frame.item_id / 7, "a"
+    columns = ("price", "shop")
+    priced = Recommender("tiny", event_features=columns, train={"max_steps": 1}).fit(frame)
+    users = UserStates(priced, SQLiteStore(tmp_path / "states.db"))
+    with TestClient(create_app(users), raise_server_exceptions=False) as client:
+        given = {"price": 2, "shop": "b"}
+        body = {"events": [event(1, features=given)]}
+        assert client.post("/events", json=body).json()["accepted"] == 1
+        assert users.store.events(1)[0].features == given
+        answer = client.post("/events", json={"events": [event(2)]})
+        assert answer.status_code == 422
+        assert "no column 'shop'" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("body", "status", "says"),
     [

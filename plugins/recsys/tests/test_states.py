@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -223,8 +224,73 @@ def test_a_file_belongs_to_one_process(rec, tmp_path):
     other.close()
 
 
-def test_columns_of_events_are_refused(rec):
-    frame = Synthetic(users=10).events().assign(price=1.5)
-    priced = Recommender("tiny", event_features=("price",), train={"max_steps": 1}).fit(frame)
-    with pytest.raises(InteractionError, match="which the log does not hold"):
-        UserStates(priced, SQLiteStore(":memory:"))
+@pytest.fixture(scope="module")
+def priced():
+    """A model that reads a number, a category and a list of every event."""
+    torch.manual_seed(0)
+    frame, rng = Synthetic(users=40).events(), np.random.default_rng(0)
+    frame["price"], frame["shop"] = rng.normal(3, 2, len(frame)), rng.choice(["a", "b"], len(frame))
+    frame["place"] = list(rng.normal(size=(len(frame), 2)))
+    columns = ("price", "shop", "place")
+    return Recommender("tiny", event_features=columns, train={"max_epochs": 2}).fit(frame)
+
+
+def with_columns(events, seed=0):
+    rng = np.random.default_rng(seed)
+    return [
+        Event(e.id, e.user, e.item, e.time, {
+            "price": float(rng.normal()), "shop": "ab"[k % 2], "place": rng.normal(size=2).tolist()
+        })
+        for k, e in enumerate(events)
+    ]  # fmt: skip
+
+
+def test_columns_of_events_are_read_and_kept(priced, tmp_path):
+    users = UserStates(priced, SQLiteStore(tmp_path / "a.db"))
+    events = with_columns(log(1, 6))
+    assert users.apply([*events[:2], *events[3:]]) == Applied(5, 0, 0)
+    assert users.apply([events[2]]) == Applied(1, 0, 1)  # late: the log is read again
+    close(kept(users, 1), users.replay(1))
+    straight = priced.start()
+    for event in events:
+        table = pd.DataFrame([dict(event.features)])
+        priced.update(straight, event.item, event.time, features=table)
+    close(kept(users, 1), straight)
+    other = priced.update(priced.start(), 3, 1, features=table)
+    assert not torch.equal(other.mixer.tensors["hidden"], straight.mixer.tensors["hidden"])
+    assert [e.features for e in users.store.events(1)] == [e.features for e in events]
+    users.store.close()
+
+
+def test_fitted_columns_are_taken_over(priced):
+    users = UserStates(priced, SQLiteStore(":memory:"))
+    assert users.take_over() == len(priced.fitted.data.items)
+    for user in (0, 13):
+        expected = priced.recommend([user], k=5)
+        found = users.recommend(user, 5)
+        assert [item for item, _ in found] == expected.item_id.tolist()
+        np.testing.assert_allclose([s for _, s in found], expected.score, rtol=1e-4, atol=1e-5)
+    users.store.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"price": None}, "column 'price'"),
+        ({"price": "cheap"}, "column 'price' holds numbers"),
+        ({"price": float("nan")}, "column 'price', row 0: nan"),
+        ({"place": [1.0]}, "column 'place', row 0: expected 2"),
+        ({"place": 1.0}, "column 'place', row 0: expected 2"),
+        ({"extra": np.float32(1)}, "event '1-0': features: Object of type float32"),
+    ],
+)
+def test_columns_that_cannot_be_read_are_named(priced, change, message):
+    users = UserStates(priced, SQLiteStore(":memory:"))
+    (event,) = with_columns(log(1, 1))
+    bad = Event(event.id, 1, event.item, event.time, {**event.features, **change})
+    with pytest.raises(InteractionError, match=message):
+        users.apply([bad])
+    with pytest.raises(InteractionError, match="no column 'shop'"):
+        users.apply([Event("a", 1, 3, 5.0, {"price": 1.0})])
+    assert users.store.counts() == (0, 0)
+    users.store.close()

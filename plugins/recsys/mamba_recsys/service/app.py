@@ -24,6 +24,8 @@ _BODY = ConfigDict(extra="forbid")
 EventId = Annotated[str, Field(min_length=1, max_length=200)]
 """Chosen by whoever sends an event; sent again under the same id, it counts once."""
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
+Features = dict[str, bool | int | float | str | list[float] | None]
+"""Columns of an event that the model reads, by name."""
 
 
 class UserEvent(BaseModel):
@@ -35,6 +37,7 @@ class UserEvent(BaseModel):
     item_id: Id
     timestamp: Seconds | None = None
     """None is now."""
+    features: Features = Field(default_factory=dict)
 
 
 class SessionEvent(BaseModel):
@@ -46,6 +49,7 @@ class SessionEvent(BaseModel):
     item_id: Id
     timestamp: Seconds | None = None
     """None is now."""
+    features: Features = Field(default_factory=dict)
 
 
 class UserEvents(BaseModel):
@@ -168,7 +172,7 @@ def _session_routes(app: FastAPI, calls: _Calls) -> None:
 
 def _event(body: UserEvent | SessionEvent, user: UserId, now: float) -> Event:
     at = now if body.timestamp is None else body.timestamp
-    return Event(body.event_id, user, body.item_id, at)
+    return Event(body.event_id, user, body.item_id, at, body.features)
 
 
 class _Calls:

@@ -9,7 +9,7 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +31,8 @@ class Event:
     item: ItemId
     time: float
     """Seconds."""
+    features: Mapping[str, Any] = field(default_factory=dict)
+    """Its columns by name, JSON values; those that the model reads must be there."""
 
 
 class StateStore(Protocol):
@@ -71,7 +73,8 @@ CREATE TABLE IF NOT EXISTS events (
     id TEXT NOT NULL UNIQUE,
     user TEXT NOT NULL,
     item TEXT NOT NULL,
-    time REAL NOT NULL
+    time REAL NOT NULL,
+    features TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS events_of_users ON events (user, time, seq);
 CREATE TABLE IF NOT EXISTS states (user TEXT PRIMARY KEY, state BLOB NOT NULL);
@@ -138,10 +141,13 @@ class SQLiteStore:
 
     def events(self, user: UserId) -> list[Event]:
         """See :meth:`StateStore.events`."""
-        sql = "SELECT id, item, time FROM events WHERE user = ? ORDER BY time, seq"
+        sql = "SELECT id, item, time, features FROM events WHERE user = ? ORDER BY time, seq"
         with self._errors():
             rows = self._db.execute(sql, (json.dumps(user),)).fetchall()
-        return [Event(id, user, json.loads(item), time) for id, item, time in rows]
+        return [
+            Event(id, user, json.loads(item), time, json.loads(features))
+            for id, item, time, features in rows
+        ]
 
     def commit(self, events: Sequence[Event], states: Mapping[UserId, bytes]) -> None:
         """See :meth:`StateStore.commit`.
@@ -151,13 +157,17 @@ class SQLiteStore:
         """
         if self._found() != self._file:
             raise StoreError(f"the store {self.path} was deleted or replaced while it was open")
-        rows = [(e.id, json.dumps(e.user), json.dumps(e.item), e.time) for e in events]
+        rows = [
+            (e.id, json.dumps(e.user), json.dumps(e.item), e.time, json.dumps(dict(e.features)))
+            for e in events
+        ]
         blobs = [(json.dumps(user), state) for user, state in states.items()]
         with self._errors():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 self._db.executemany(
-                    "INSERT INTO events (id, user, item, time) VALUES (?, ?, ?, ?)", rows
+                    "INSERT INTO events (id, user, item, time, features) VALUES (?, ?, ?, ?, ?)",
+                    rows,
                 )
                 self._db.executemany("INSERT OR REPLACE INTO states VALUES (?, ?)", blobs)
                 self._db.execute("COMMIT")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from mamba_recsys.interactions import InteractionError, user_of
 from mamba_recsys.recommender import Recommender
@@ -35,18 +37,12 @@ class Applied:
 class UserStates:
     """States of many users in a store, moved on by events that count once each.
 
-    :param recommender: fitted; without columns of events. A ``SessionRecommender`` makes users
-        sessions: their ids are any text, and with its ``gap`` a longer pause starts anew.
+    :param recommender: fitted. A ``SessionRecommender`` makes users sessions: their ids are any
+        text, and with its ``gap`` a longer pause starts anew.
     :param store: of events and states.
-    :raises InteractionError: for a model that reads columns of events.
     """
 
     def __init__(self, recommender: Recommender, store: StateStore) -> None:
-        if recommender.event_columns:
-            raise InteractionError(
-                f"the model reads the columns {recommender.event_columns} of events, which the "
-                "log does not hold: move states on with Recommender.update"
-            )
         self.recommender, self.store = recommender, store
         self._lock = threading.Lock()
         sessions = isinstance(recommender, SessionRecommender)
@@ -70,8 +66,8 @@ class UserStates:
     def apply(self, events: Sequence[Event]) -> Applied:
         """Take events in; when this returns, they are in the log and in the states.
 
-        :raises InteractionError: for an unknown item or an id of another type; then nothing of
-            the call was kept.
+        :raises InteractionError: for an unknown item, an id of another type, or a column that
+            the model reads and an event lacks; then nothing of the call was kept.
         :raises StoreError: when the store fails; then nothing of the call was kept.
         """
         with self._lock:
@@ -119,16 +115,17 @@ class UserStates:
         if isinstance(self.recommender, SessionRecommender):
             raise StateError("fitted sessions are over: begin with an empty store")
         data, new = self.recommender.fitted.data, 0
+        columns = self.recommender.fitted.event_columns
         if self.store.counts()[1] and not self.store.known([self._taken_id(0)]):
             raise StateError("the store holds events already: fitted ones go into an empty one")
         for start in range(0, len(data.users), _AT_ONCE):
             first, last = data.offsets[[start, min(start + _AT_ONCE, len(data.users))]].tolist()
             names = data.users[user_of(data, np.arange(first, last))].tolist()
             items = data.catalogue[data.items[first:last]].tolist()
-            rows = zip(
-                range(first, last), names, items, data.times[first:last].tolist(), strict=True
-            )
-            new += self.apply([Event(self._taken_id(r), n, i, t) for r, n, i, t in rows]).accepted
+            times = data.times[first:last].tolist()
+            features = columns.decode(data.codes[first:last], data.numbers[first:last])
+            rows = zip(range(first, last), names, items, times, features, strict=True)
+            new += self.apply([Event(self._taken_id(r), *row) for r, *row in rows]).accepted
         return new
 
     # parts of the above
@@ -146,7 +143,12 @@ class UserStates:
                     f"event {event.id!r}: user {event.user!r} is {type(event.user).__name__}, ids "
                     f"of users are {'numbers' if self._numeric else 'text'} here"
                 )
+            try:
+                json.dumps(dict(event.features))
+            except TypeError as error:
+                raise InteractionError(f"event {event.id!r}: features: {error}") from error
         self.recommender.fitted.catalogue.known([event.item for event in events])
+        self.recommender.fitted.event_columns.encode(_columns(events), "the request")
         return [dataclasses.replace(event, time=as_seconds(event.time)) for event in events]
 
     def _held(self, users: Sequence[UserId]) -> dict[UserId, UserState]:
@@ -178,9 +180,7 @@ class UserStates:
         row = {user: at for at, user in enumerate(users)}
         own = sorted((e for e in events if e.user in row), key=lambda e: e.time)
         joined = UserState.join([states[user] for user in users])
-        self.recommender.replay(
-            joined, [row[e.user] for e in own], [e.item for e in own], [e.time for e in own]
-        )
+        self._replay(joined, [row[event.user] for event in own], own)
         return {user: joined.select([at]) for user, at in row.items()}
 
     def _read_again(
@@ -219,5 +219,14 @@ class UserStates:
     def _from_logs(self, logs: Sequence[Sequence[Event]]) -> UserState:
         flat = [event for log in logs for event in log]
         rows = np.repeat(np.arange(len(logs)), [len(log) for log in logs])
-        state = self.recommender.start(len(logs))
-        return self.recommender.replay(state, rows, [e.item for e in flat], [e.time for e in flat])
+        return self._replay(self.recommender.start(len(logs)), rows.tolist(), flat)
+
+    def _replay(self, state: UserState, rows: Sequence[int], events: Sequence[Event]) -> UserState:
+        features = _columns(events) if self.recommender.event_columns else None
+        items, times = [e.item for e in events], [e.time for e in events]
+        return self.recommender.replay(state, rows, items, times, features=features)
+
+
+def _columns(events: Sequence[Event]) -> pd.DataFrame:
+    """A row per event with its columns."""
+    return pd.DataFrame([dict(event.features) for event in events], index=range(len(events)))
