@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PAGES = ("benchmarks/timeseries.md", "benchmarks/recsys.md")
+PAGES = ("benchmarks/timeseries.md", "benchmarks/recsys.md", "benchmarks/vision.md")
 TABLE = re.compile(r"(?m)^\| [^|]+, [^|,]+ \|(?: [\d,.]+ \|)+\n\|[-| ]+\|\n(?:\|.*\n)+")
 
 

@@ -268,6 +268,7 @@ TABLES: dict[str, tuple[Table, ...]] = {
             "camvid_240x180, unpacked",
         ),
     ),
+    "vision-speed": (Table("mamba_vision.speed", ("--out", "{out}.jsonl"), "7 min", "nothing"),),
     "video-cls": (
         Table(
             "mamba_vision.video.reproduce",

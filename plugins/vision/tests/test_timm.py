@@ -19,6 +19,8 @@ EVERY = [
     pytest.param(name, marks=[] if name in CHEAP else pytest.mark.slow, id=name) for name in PRESETS
 ]
 SIZE = (64, 48)
+WINDOWED = (224, 192)
+"""A window of 7 must fit into the coarsest map, of stride 32."""
 PAST = {"norm", "score"}
 """Parts of a backbone behind its layers."""
 
@@ -63,8 +65,9 @@ def test_what_timm_reads(name):
 
 @pytest.mark.parametrize("name", EVERY)
 def test_features_maps_and_heads(name):
-    model = create(name, img_size=SIZE).eval()
-    images = torch.randn(1, model.config.in_chans, *SIZE)
+    size = WINDOWED if "local" in name else SIZE
+    model = create(name, img_size=size).eval()
+    images = torch.randn(1, model.config.in_chans, *size)
     with torch.no_grad():
         features, maps = model.forward_intermediates(images)
         assert torch.equal(features, model.forward_features(images))
@@ -76,7 +79,7 @@ def test_features_maps_and_heads(name):
         assert pooled.shape == (1, model.num_features)
         assert len(maps) == len(model.feature_info)
         for level, info in zip(maps, model.feature_info, strict=True):
-            sides = [-(-side // info["reduction"]) for side in SIZE]
+            sides = [-(-side // info["reduction"]) for side in size]
             assert level.shape == (1, info["num_chs"], *sides)
         model.reset_classifier(7)
         assert model(images).shape == (1, 7)
