@@ -235,6 +235,7 @@ def test_training_from_the_command_line_learns_the_tour_too(tmp_path):
         data={"path": tmp_path / "wide.csv"}, out=tmp_path / "run",
     )  # fmt: skip
     model = mamba_core.from_pretrained(result.model)
+    assert model.config.columns == ("a", "b", "c", "d")
     kept = model.network.tour.clone()
     data = ForecastDataset(ForecastData(path=tmp_path / "wide.csv"), model.config)
     fitting.fit_tour(model, data.train(seed=1), seed=1)

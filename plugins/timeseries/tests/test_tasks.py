@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
+import mamba_core
 from mamba_core import registry
+from mamba_core.pretrained import save_pretrained
 from mamba_core.testing import parametrize_task_checks
 from mamba_registry.tasks import role_config
 from mamba_timeseries import FrameError
@@ -227,6 +229,22 @@ def test_spikes_are_found(tmp_path):
     out = FileDetector(model, config).judge(frame.drop(columns="bad"))
     assert set(out.index[out["anomaly"]]) >= set(spikes)
     assert out["anomaly"].sum() == 10
+
+
+@pytest.mark.parametrize("task", ["ts-forecast", "ts-impute", "ts-anomaly"])
+def test_series_read_together_are_known_by_name_afterwards(task, tmp_path):
+    frame = waves(200).drop(columns="unique_id").rename(columns={"y": "heat"})
+    frame.assign(load=frame["heat"] * 2).to_csv(tmp_path / "wide.csv", index=False)
+    model = registry.build(task, preset="tiny", channels=2)
+    data = dataset(task, model, path=tmp_path / "wide.csv")
+    data.prepare(model)
+    assert model.config.columns == ("heat", "load")
+    save_pretrained(model, tmp_path / "kept")
+    again = mamba_core.from_pretrained(tmp_path / "kept")
+    predictor = registry.resolve(registry.spec(task).predictor)(again)
+    assert predictor.table(frame.assign(load=1 * frame["heat"]))["unique_id"].nunique() == 2
+    with pytest.raises(FrameError, match="missing 'load'; unknown 'price'"):
+        predictor.table(frame.assign(price=1 * frame["heat"]))
 
 
 def test_a_step_does_not_see_itself():

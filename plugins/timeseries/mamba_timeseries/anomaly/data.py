@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 import torch
@@ -9,8 +11,12 @@ from torch import Tensor
 
 from mamba_timeseries.anomaly.config import AnomalyConfig, AnomalyData
 from mamba_timeseries.errors import FrameError
+from mamba_timeseries.forecast.data import keep_columns
 from mamba_timeseries.frame import Columns, collect, read_file, widened
 from mamba_timeseries.impute.data import Stretches, panels_of
+
+if TYPE_CHECKING:
+    from mamba_timeseries.anomaly.model import AnomalyDetector
 
 
 class AnomalyDataset:
@@ -40,6 +46,10 @@ class AnomalyDataset:
             stamps = pd.to_datetime(own) if isinstance(index, pd.DatetimeIndex) else own
             places = index.get_indexer(pd.Index(stamps))
             self.labels[str(name)][places] = rows[label].fillna(0).to_numpy() > 0
+
+    def prepare(self, model: AnomalyDetector) -> None:
+        """Keep the names of the series that are read together."""
+        keep_columns(model, self.panels)
 
     def train(self, *, seed: int) -> JudgedWindows:
         """Return the windows to learn from; their marks are not read."""

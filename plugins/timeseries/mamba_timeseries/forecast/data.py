@@ -6,6 +6,7 @@ border as known past. Values are standardised by the training steps of their ser
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -176,6 +177,7 @@ class ForecastDataset:
         from mamba_timeseries.forecast.candidates import begin
 
         begin(model, self.panels)
+        keep_columns(model, self.panels)
 
     def finish(self, model: ForecastModel, *, seed: int) -> None:
         """Set what the model finds with its trained weights."""
@@ -256,6 +258,17 @@ def match_columns(collection: Collection, model: Reads) -> list[str]:
             "forecast each by itself"
         )
     return names
+
+
+def keep_columns(model: Any, panels: Sequence[Panel]) -> None:
+    """Write the names of the series that a model reads together into its config.
+
+    They are saved with it, so that it later takes tables of these series only.
+    """
+    config = model.config
+    if config.channels > 1 and not config.columns:
+        model.config = dataclasses.replace(config, columns=panels[0].names)
+        model.task = dataclasses.replace(model.task, config=model.config)
 
 
 def _check_covariates(collection: Collection, model: Reads) -> None:

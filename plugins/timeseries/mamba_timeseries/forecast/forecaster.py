@@ -258,6 +258,8 @@ class Forecaster(Estimator):
         model = None if self.best is None else self.best.model
         if model is None or self._context is None or self.input_size is None:
             return None
+        if model.config.channels > 1:
+            return None  # a stream is of one series; these are told together
         try:
             stream = model.start(len(self._context.series))
         except TypeError:

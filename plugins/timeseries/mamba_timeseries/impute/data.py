@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from mamba_timeseries.errors import FrameError, listed
-from mamba_timeseries.forecast.data import Panel, Reads, make_panels
+from mamba_timeseries.forecast.data import Panel, Reads, keep_columns, make_panels
 from mamba_timeseries.frame import Collection, collect_file
 from mamba_timeseries.impute.config import ImputeData, ReconstructorConfig, WindowData
+
+if TYPE_CHECKING:
+    from mamba_timeseries.impute.model import Reconstructor
 
 Sample = dict[str, Tensor]
 
@@ -107,6 +112,10 @@ class ImputeDataset:
         self.data, self.model = data, model
         collection = collect_file(data.path, data.columns(), freq=data.freq, fill="mask")
         self.panels = panels_of(collection, data, model)
+
+    def prepare(self, model: Reconstructor) -> None:
+        """Keep the names of the series that are read together."""
+        keep_columns(model, self.panels)
 
     def train(self, *, seed: int) -> HiddenWindows:
         """Return the windows to learn from, hidden anew in every epoch."""
