@@ -169,8 +169,8 @@ TABLES: dict[str, tuple[Table, ...]] = {
         ),
         Table(
             _GRAPH + "distance",
-            ("tree", *_FAR, "--distances", "2", "3", *_TREES),
-            "2 min",
+            ("tree", *_FAR, "--distances", "2", "3", "4", *_TREES),
+            "3 min",
             "nothing",
         ),
         Table(_GRAPH + "report", ("{out}", "--plots", "{out}"), "1 min", "nothing"),

@@ -7,8 +7,9 @@ import inspect
 import pytest
 import torch
 from graph_cases import batched, random_graph, renumbered
+from torch._dynamo.testing import CompileCounter
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch_geometric.nn import GATConv, GCNConv, GINEConv, GPSConv, SAGEConv
+from torch_geometric.nn import GATConv, GCNConv, GINConv, GINEConv, GPSConv, SAGEConv
 from torch_geometric.utils import to_torch_csr_tensor
 
 from mamba_core import registry
@@ -238,6 +239,20 @@ def test_with_ptr_nothing_waits_for_the_device(order, norm, mixed_sizes, monkeyp
         x, edges, batch, ptr = (mode.from_tensor(value) for value in inputs)
         assert made(x, edges, batch, cu_seqlens=ptr).shape == data.x.shape
         assert made(x, edges).shape == data.x.shape  # one graph: no batch to count graphs of
+
+
+@pytest.mark.slow
+def test_with_ptr_it_compiles_whole():
+    torch._dynamo.reset()
+    made = layer(GINConv(torch.nn.Linear(D, D)), order="degree", bidirectional=True).eval()
+    counter = CompileCounter()
+    compiled = torch.compile(made, backend=counter, fullgraph=True)
+    for k in range(4):
+        data = batched(*(wide(random_graph(5 + k, 9 + k, k)) for _ in range(2 + k)))
+        with torch.no_grad():
+            found = compiled(data.x, data.edge_index, data.batch, cu_seqlens=data.ptr)
+            torch.testing.assert_close(found, made(data.x, data.edge_index, data.batch))
+    assert counter.frame_count <= 2
 
 
 def test_sparse_adjacency():
