@@ -284,6 +284,8 @@ def test_wrong_calls_are_named():
         layer(order="hilbert")
     with pytest.raises(registry.ScanOrderError, match="degree"):
         layer(order="degre")
+    with pytest.raises(registry.ScanOrderError, match=r"order is a function, .*@registry.scan_"):
+        layer(order=lambda context: context["batch"])
     with pytest.raises(ValueError, match=r"batch is torch.int64 of shape \(3,\)"):
         layer()(data.x, data.edge_index, torch.zeros(3).long())
     with pytest.raises(ValueError, match=r"batch is torch.float32 of shape \(12,\)"):
