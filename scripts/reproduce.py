@@ -154,8 +154,8 @@ TABLES: dict[str, tuple[Table, ...]] = {
         ),
         Table(
             _GRAPH + "node_sets",
-            ("Minesweeper", *_PEERS, *_NODES, "--splits", "1", "--epochs", "20", *_SMALL),
-            "2 min",
+            ("Minesweeper", *_PEERS, *_NODES, "--splits", "3", "--epochs", "20", *_SMALL),
+            "1 min",
             _GRAPHS,
         ),
         Table(_GRAPH + "report", ("{out}", "--plots", "{out}"), "1 min", "nothing"),
@@ -169,8 +169,8 @@ TABLES: dict[str, tuple[Table, ...]] = {
         ),
         Table(
             _GRAPH + "distance",
-            ("tree", *_FAR, "--distances", "2", "3", *_TREES),
-            "2 min",
+            ("tree", *_FAR, "--distances", "2", "3", "4", *_TREES),
+            "3 min",
             "nothing",
         ),
         Table(_GRAPH + "report", ("{out}", "--plots", "{out}"), "1 min", "nothing"),

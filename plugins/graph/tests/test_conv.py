@@ -7,8 +7,9 @@ import inspect
 import pytest
 import torch
 from graph_cases import batched, random_graph, renumbered
+from torch._dynamo.testing import CompileCounter
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch_geometric.nn import GATConv, GCNConv, GINEConv, GPSConv, SAGEConv
+from torch_geometric.nn import GATConv, GCNConv, GINConv, GINEConv, GPSConv, SAGEConv
 from torch_geometric.utils import to_torch_csr_tensor
 
 from mamba_core import registry
@@ -240,6 +241,20 @@ def test_with_ptr_nothing_waits_for_the_device(order, norm, mixed_sizes, monkeyp
         assert made(x, edges).shape == data.x.shape  # one graph: no batch to count graphs of
 
 
+@pytest.mark.slow
+def test_with_ptr_it_compiles_whole():
+    torch._dynamo.reset()
+    made = layer(GINConv(torch.nn.Linear(D, D)), order="degree", bidirectional=True).eval()
+    counter = CompileCounter()
+    compiled = torch.compile(made, backend=counter, fullgraph=True)
+    for k in range(4):
+        data = batched(*(wide(random_graph(5 + k, 9 + k, k)) for _ in range(2 + k)))
+        with torch.no_grad():
+            found = compiled(data.x, data.edge_index, data.batch, cu_seqlens=data.ptr)
+            torch.testing.assert_close(found, made(data.x, data.edge_index, data.batch))
+    assert counter.frame_count <= 2
+
+
 def test_sparse_adjacency():
     torch.manual_seed(0)
     made = layer(SAGEConv(D, D), order="degree").eval()
@@ -269,6 +284,8 @@ def test_wrong_calls_are_named():
         layer(order="hilbert")
     with pytest.raises(registry.ScanOrderError, match="degree"):
         layer(order="degre")
+    with pytest.raises(registry.ScanOrderError, match=r"order is a function, .*@registry.scan_"):
+        layer(order=lambda context: context["batch"])
     with pytest.raises(ValueError, match=r"batch is torch.int64 of shape \(3,\)"):
         layer()(data.x, data.edge_index, torch.zeros(3).long())
     with pytest.raises(ValueError, match=r"batch is torch.float32 of shape \(12,\)"):

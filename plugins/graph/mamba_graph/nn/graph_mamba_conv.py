@@ -219,8 +219,13 @@ class GraphMambaConv(nn.Module):
 def node_order(name: str, bidirectional: bool) -> DataOrder:
     """Look up an order of nodes, both ways if asked for.
 
-    :raises ScanOrderError: for one that reads a shape instead of data.
+    :raises ScanOrderError: for one that reads a shape instead of data, or is no name.
     """
+    if not isinstance(name, str):
+        raise ScanOrderError(
+            f"order is a {type(name).__name__}, not a name: register your class with "
+            "@registry.scan_order(name, dims=None) and give that name"
+        )
     found = scan_orders.get(name)
     if isinstance(found, scan_orders.NamedOrder | scan_orders.LayeredOrder):
         raise ScanOrderError(
