@@ -159,18 +159,8 @@ def collect(
     columns = columns or Columns()
     if fill not in get_args(Fill):
         raise FrameError(f"fill = {fill!r} must be one of {', '.join(get_args(Fill))}")
-    try:
-        table = nw.from_native(frame, eager_only=True)
-    except TypeError as error:
-        raise FrameError(f"a pandas or polars data frame is needed, not {type(frame)}") from error
-    except nw.exceptions.DuplicateError as error:
-        raise FrameError(f"columns of the table have the same name: {list(frame)}") from error
     wanted = [columns.id, columns.time, *([columns.target] if target else []), *columns.known]
-    for name in wanted:
-        if name not in table.columns:
-            raise FrameError(f"the table has no column {name!r}; there are {table.columns}")
-    if not len(table):
-        raise FrameError("the table has no row")
+    table = _with_columns(frame, wanted)
     names = _names(table[columns.id])
     times = read_times(table[columns.time], names)
     y = _floats(table, columns.target, names, times) if target else np.zeros(len(table))
@@ -204,6 +194,22 @@ class _Rules:
     """What ``freq`` is, where no other step is let through."""
     fitted: bool
     """Whether the rows go on from others, so that they may hold no value at all."""
+
+
+def _with_columns(frame: Any, wanted: list[str]) -> Any:
+    """A data frame of either kind, which has rows and these columns."""
+    try:
+        table = nw.from_native(frame, eager_only=True)
+    except TypeError as error:
+        raise FrameError(f"a pandas or polars data frame is needed, not {type(frame)}") from error
+    except nw.exceptions.DuplicateError as error:
+        raise FrameError(f"columns of the table have the same name: {list(frame)}") from error
+    for name in wanted:
+        if name not in table.columns:
+            raise FrameError(f"the table has no column {name!r}; there are {table.columns}")
+    if not len(table):
+        raise FrameError("the table has no row")
+    return table
 
 
 def _names(column: Any) -> Names:
