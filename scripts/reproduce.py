@@ -84,7 +84,7 @@ TABLES: dict[str, tuple[Table, ...]] = {
         Table(
             "mamba_timeseries.anomaly.reproduce",
             _FOLDERS,
-            "10 min",
+            "15 min",
             "135_UCR_Anomaly_InternalBleeding16_TEST.csv, as aeon has it",
         ),
     ),
