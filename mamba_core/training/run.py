@@ -90,7 +90,12 @@ def train(
 
     spec = registry.spec(task_id)
     config = train_config(spec, train or {})
-    from mamba_core.training.strategy import is_first_process, trainer_arguments, world_size
+    from mamba_core.training.strategy import (
+        disconnect_at_exit,
+        is_first_process,
+        trainer_arguments,
+        world_size,
+    )
 
     devices = trainer_arguments(config)
     random.seed(config.seed)
@@ -127,6 +132,8 @@ def train(
                 records.remove_start(folder)
             raise memory_advice(error, config) from error
         raise
+    finally:
+        disconnect_at_exit()
 
 
 def train_config(spec: TaskSpec, fields: Mapping[str, Any]) -> TrainConfig:

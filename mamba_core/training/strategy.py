@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -25,6 +26,21 @@ def world_size() -> int:
 def is_first_process() -> bool:
     """Whether this process writes the results."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def disconnect_at_exit() -> None:
+    """Close the connections to the other processes, where there are any, when Python ends.
+
+    Lightning does so for NCCL alone. gloo's threads that still run then abort the process now and
+    then, after all its work is done.
+    """
+    if torch.distributed.is_initialized():
+        atexit.register(_disconnect)
+
+
+def _disconnect() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def trainer_arguments(config: TrainConfig) -> dict[str, Any]:
