@@ -211,6 +211,22 @@ def names_folder(target: Path | str) -> bool:
     return not bare or (path / CONFIG).exists() or (path / "best").is_dir()
 
 
+def target_folder(target: Path | str, weights: Path | str) -> Path | None:
+    """Return the folder of the model that a target names; None for a task id.
+
+    :param weights: which were asked for beside it; a folder brings its own.
+    :raises WeightsError: for others than ``"default"`` beside a folder.
+    """
+    if not names_folder(target):
+        return None
+    if weights != "default":
+        raise WeightsError(
+            f"weights = {str(weights)!r}, but {target} is a saved model and brings its own: leave "
+            "weights out, or give a task id in place of the folder"
+        )
+    return model_folder(target)
+
+
 def model_folder(folder: Path | str) -> Path:
     """Return the folder of the model itself: ``folder``, or ``best`` in a results folder."""
     path = Path(folder)

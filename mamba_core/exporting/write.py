@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from mamba_core.atomic import new_file, refuse_taken
 from mamba_core.exporting.axes import axis_names, describe_axes, moved_sizes
-from mamba_core.pretrained import model_folder, names_folder, saved_spec
+from mamba_core.pretrained import saved_spec, target_folder
 from mamba_kernels.plain import plain_ops
 from mamba_registry.errors import DependencyMissingError, MambaRegistryError
 from mamba_registry.specs import TaskSpec
@@ -136,10 +136,10 @@ def export_model(model: nn.Module, spec: TaskSpec, path: Path) -> ExportResult:
 def _load(target: str | Path, weights: str, preset: str | None) -> tuple[nn.Module, TaskSpec]:
     from mamba_core import from_pretrained, registry
 
-    if names_folder(target):
+    folder = target_folder(target, weights)
+    if folder is not None:
         if preset is not None:
             raise ExportError(f"{target} is a saved model and has its own sizes: leave preset out")
-        folder = model_folder(target)
         return from_pretrained(folder), saved_spec(folder)
     spec = registry.spec(str(target))
     if preset is not None:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from mamba_core.device import choose_device
-from mamba_core.pretrained import model_folder, names_folder
+from mamba_core.pretrained import target_folder
 from mamba_core.training import records
 from mamba_core.training.config import TrainConfig
 from mamba_core.training.data import Split, eval_batches, eval_loader
@@ -57,13 +57,14 @@ def evaluate(
         training's data config is then the default), or a task id for its weights.
     :param data: fields of the data config.
     :param split: ``train``, ``val`` or ``test``.
-    :param weights: which of the task's weights, for a task id.
+    :param weights: which of the task's weights, for a task id; a folder brings its own.
     :param device: ``cpu``, ``cuda``, ...; None takes a GPU when there is one.
     :param batch_size: items at once; 1 also suits items of unequal length.
     :param seed: of the data.
     :param progress: called with ``(split, items done, in all)``.
     :raises DependencyMissingError: without the extra ``[train]``.
     :raises ConfigError: for a device that is not here, and for fields of the data.
+    :raises WeightsError: for weights named beside a folder.
     :raises TrainingError: for a split that does not exist or is empty, or memory that ran out.
     """
     require_extra("torchmetrics")
@@ -122,10 +123,11 @@ def load_target(target: str | Path, weights: str) -> tuple[Any, Any, dict[str, A
     """Return the model a target names, its task's record, and the data fields it was trained on."""
     from mamba_core import from_pretrained, registry
 
-    folder = Path(target)
-    if not names_folder(target):
+    saved = target_folder(target, weights)
+    if saved is None:
         return registry.build(str(target), weights=weights), registry.spec(str(target)), {}
-    model: Any = from_pretrained(model_folder(folder))
+    model: Any = from_pretrained(saved)
+    folder = Path(target)
     # the best weights' folder inside of a training's results: the data are those of the training
     above = records.read_run(folder.parent) if folder.name == records.BEST else None
     run = records.read_run(folder) or above or {}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mamba_core.pretrained import model_folder, names_folder, saved_spec
+from mamba_core.pretrained import saved_spec, target_folder
 
 
 def predict(
@@ -38,9 +38,9 @@ def predict(
 
     source: str | Path = weights
     task = str(target)
-    if names_folder(target):
-        source = model_folder(target)
-        task = saved_spec(source).full_id
+    saved = target_folder(target, weights)
+    if saved is not None:
+        source, task = saved, saved_spec(saved).full_id
     predictor = registry.predictor(task, weights=source, device=device, **(predict or {}))
     files = [Path(path) for path in inputs]
     return predictor.run(files, Path(out), overwrite=overwrite, progress=progress)

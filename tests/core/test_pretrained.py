@@ -14,6 +14,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+import mamba_core
 from mamba_core import pretrained, registry
 from mamba_core.config import STRICT
 from mamba_core.pretrained import SavePretrained, from_pretrained, load_weights, save_pretrained
@@ -282,3 +283,11 @@ def test_the_record_is_not_shared_between_loads(saved):
     first, second = from_pretrained(saved), from_pretrained(saved)
     first.task = dataclasses.replace(first.task, weights="x")
     assert second.task.weights == str(saved)
+
+
+@pytest.mark.parametrize("asked", ["evaluate", "predict", "export"])
+def test_weights_named_beside_a_folder_are_refused(asked, saved):
+    call = getattr(mamba_core, asked)
+    more = {"evaluate": (), "predict": ([], saved / "out"), "export": (saved / "m.pt2",)}[asked]
+    with pytest.raises(WeightsError, match=r"weights = 'other', but .* brings its own: leave"):
+        call(saved, *more, weights="other")

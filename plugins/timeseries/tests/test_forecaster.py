@@ -1,4 +1,4 @@
-"""From a table to forecasts: shapes, units, names, covariates, streams, backtests, files."""
+"""From a table to forecasts: shapes, units, names, covariates, streams, backtests."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mamba_core import registry
 from mamba_timeseries import Forecaster, FrameError
-from mamba_timeseries.forecast.predict import FileForecaster
 
 H = 6
 QUICK = {"max_steps": 8, "batch_size": 8, "ema": None, "warmup_steps": 1}
@@ -360,31 +358,6 @@ def test_gaps_are_masked():
         make().fit(data)
     for model in ("ridge", "patch_decoder", "repeat"):
         assert np.isfinite(make(model, fill="mask").fit(data).predict()["yhat"]).all()
-
-
-def test_files(tmp_path):
-    model = registry.build("ts-forecast", preset="tiny").eval()
-    data = table()
-    data.to_csv(tmp_path / "load.csv", index=False)
-    one = FileForecaster(model)
-    (row,) = one.run([tmp_path / "load.csv"], tmp_path / "out")
-    assert (row["series"], row["rows"]) == (2, 16)
-    out = pd.read_csv(row["output"])
-    assert list(out) == ["unique_id", "ds", "yhat", "q0.1", "q0.5", "q0.9"]
-    with pytest.raises(FileExistsError, match="exists already"):
-        one.run([tmp_path / "load.csv"], tmp_path / "out")
-    wide = data.pivot(index="ds", columns="unique_id", values="y").reset_index()
-    pd.testing.assert_frame_equal(one.forecast(wide), one.forecast(data))
-
-
-def test_files_with_known_columns():
-    model = registry.build("ts-forecast", preset="dlinear", h=4, input_size=8, covariates=1)
-    config = registry.resolve(registry.spec("ts-forecast").predict_config)(known=("price",))
-    data = table(("a",), steps=30).assign(price=1.0)
-    with pytest.raises(FrameError, match="the file ends with a target"):
-        FileForecaster(model.eval(), config).forecast(data)
-    data.loc[26:, "y"] = np.nan
-    assert len(FileForecaster(model.eval(), config).forecast(data)) == 4
 
 
 def test_plot(fitted):
