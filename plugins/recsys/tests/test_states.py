@@ -161,7 +161,9 @@ def test_what_was_seen_is_left_out(users):
 
 def test_fitted_users_go_on(users):
     rec = users.recommender
-    assert users.take_over() == len(rec.fitted.data.items)
+    seen = []
+    assert users.take_over(lambda *told: seen.append(told)) == len(rec.fitted.data.items)
+    assert seen == [("taking over", 40, 40)]
     table = rec.recommend([4, 7], k=5)
     for user in (4, 7):
         expected = table[table.user_id == user].item_id.tolist()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from mamba_core.cli.output import terminal_progress
 from mamba_core.registry import DependencyMissingError
 from mamba_recsys.kinds import recommender_of
 from mamba_recsys.state.store import SQLiteStore
@@ -31,5 +32,7 @@ def serve(task: str, folder: Path, store: Path, *, take_over: bool, host: str, p
     torch.set_num_threads(1)  # one event is too little work to share
     users = UserStates(kind.load(folder), SQLiteStore(store))
     if take_over:
-        print(f"{users.take_over()} events of the fitted users went into {store}", flush=True)
+        with terminal_progress() as progress:
+            taken = users.take_over(progress)
+        print(f"{taken} events of the fitted users went into {store}", flush=True)
     uvicorn.run(create_app(users), host=host, port=port, log_level="warning")

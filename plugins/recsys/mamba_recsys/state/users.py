@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from mamba_recsys.fit import Progress
 from mamba_recsys.interactions import InteractionError, user_of
 from mamba_recsys.recommender import Recommender
 from mamba_recsys.session.recommender import SessionRecommender
@@ -103,11 +104,12 @@ class UserStates:
         """Return the state that a user's whole log makes, read at once."""
         return self._from_logs([self._log(user)])
 
-    def take_over(self) -> int:
+    def take_over(self, progress: Progress | None = None) -> int:
         """Put the fitted users' events into an empty store, so that they go on from there.
 
         Called again, as when a service is started again, it adds what was missing, if anything.
 
+        :param progress: called with ``("taking over", users done, in all)``.
         :returns: how many events were new.
         :raises StateError: for a store that holds events, but none of these: those fitted may be
             among them under other ids.
@@ -115,17 +117,20 @@ class UserStates:
         if isinstance(self.recommender, SessionRecommender):
             raise StateError("fitted sessions are over: begin with an empty store")
         data, new = self.recommender.fitted.data, 0
+        total = len(data.users)
         columns = self.recommender.fitted.event_columns
         if self.store.counts()[1] and not self.store.known([self._taken_id(0)]):
             raise StateError("the store holds events already: fitted ones go into an empty one")
-        for start in range(0, len(data.users), _AT_ONCE):
-            first, last = data.offsets[[start, min(start + _AT_ONCE, len(data.users))]].tolist()
+        for start in range(0, total, _AT_ONCE):
+            first, last = data.offsets[[start, min(start + _AT_ONCE, total)]].tolist()
             names = data.users[user_of(data, np.arange(first, last))].tolist()
             items = data.catalogue[data.items[first:last]].tolist()
             times = data.times[first:last].tolist()
             features = columns.decode(data.codes[first:last], data.numbers[first:last])
             rows = zip(range(first, last), names, items, times, features, strict=True)
             new += self.apply([Event(self._taken_id(r), *row) for r, *row in rows]).accepted
+            if progress is not None:
+                progress("taking over", min(start + _AT_ONCE, total), total)
         return new
 
     # parts of the above
