@@ -10,7 +10,7 @@ from mamba_core.atomic import new_file, refuse_taken
 
 Row = dict[str, Any]
 Progress = Callable[[str, int, int], None]
-"""``(file name, files done, in all)``."""
+"""``(what, such as a file's name, done, in all)``."""
 
 
 def take_each(paths: Sequence[Path], take: Callable[[Path], Row]) -> list[Row]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from mamba_core import registry
+from mamba_core.file_batches import Progress
 from mamba_recsys import fit as fitting
 from mamba_recsys import interactions as I
 from mamba_recsys.catalogue import Catalogue
@@ -111,7 +112,7 @@ class Estimator:
             "seed": self.seed,
         }
 
-    def fit(self, df: Any, items: Any = None, *, progress: fitting.Progress | None = None) -> Self:
+    def fit(self, df: Any, items: Any = None, *, progress: Progress | None = None) -> Self:
         """Learn from interactions.
 
         :param df: a row per event; pandas, polars, or the path of a file that

@@ -7,7 +7,7 @@ count half (:mod:`mamba_recsys.ranking`). Means are over all users, misses inclu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mamba_core.file_batches import Progress
 from mamba_recsys.interactions import Contexts, Interactions, contexts
 from mamba_recsys.ragged import pairs
 from mamba_recsys.ranking import MEASURES, ranks
 
-Progress = Callable[[str, int, int], None]
 SCORES = 1 << 25
 """Most scores at once, so that memory does not grow with the catalogue."""
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from mamba_core.file_batches import Progress
 from mamba_core.training.data import SampleStream
 from mamba_core.training.optim import lr_share, make_optimizer, update_average
 from mamba_recsys.evaluation import evaluate
@@ -23,9 +23,6 @@ from mamba_recsys.next_item.data import TrainSplit
 from mamba_recsys.next_item.model import NextItemModel
 from mamba_recsys.next_item.objective import loss
 from mamba_recsys.next_item.scorer import ModelScorer
-
-Progress = Callable[[str, int, int], None]
-"""``(what, done, in all)``."""
 
 
 @dataclass(frozen=True)

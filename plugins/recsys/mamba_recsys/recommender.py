@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from mamba_core.file_batches import Progress
 from mamba_recsys import interactions as I
 from mamba_recsys import saved
 from mamba_recsys.baselines import BASELINES, REPORTED
 from mamba_recsys.estimator import HoldOut
-from mamba_recsys.evaluation import Evaluation, Progress, evaluate
+from mamba_recsys.evaluation import Evaluation, evaluate
 from mamba_recsys.frame import native
 from mamba_recsys.interactions import Contexts, InteractionError, listed
 from mamba_recsys.state.streaming import Streaming

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
+from mamba_core.file_batches import Progress
 from mamba_recsys.estimator import HoldOut
-from mamba_recsys.fit import Progress
 from mamba_recsys.frame import as_rows
 from mamba_recsys.interactions import Duplicates, InteractionError
 from mamba_recsys.next_item.config import NextItemTrain

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mamba_recsys.fit import Progress
+from mamba_core.file_batches import Progress
 from mamba_recsys.interactions import InteractionError, user_of
 from mamba_recsys.recommender import Recommender
 from mamba_recsys.session.recommender import SessionRecommender
