@@ -49,7 +49,7 @@ def run(
         float, typer.Option(min=0.001, help="Timing per case, after at least 3 rounds.")
     ] = 60.0,
     threads: Annotated[int, typer.Option(min=1, help="Of torch.")] = 1,
-    device: Annotated[str | None, typer.Option(help="cpu; no other was tried yet.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, or cuda; not of startup.")] = None,
     against: Annotated[
         list[str] | None, typer.Option(help="Compare with this one only; may be repeated.")
     ] = None,

@@ -20,12 +20,14 @@ from mamba_core.registry import ConfigError
 from mamba_kernels import ops
 
 ONCE = Settings(rounds=1)
+CPU = torch.device("cpu")
 TINY = {
     "kernels": {
         "batch": 1,
         "channels": 20,
         "length": 7,
         "state": 3,
+        "ssd_length": 7,
         "heads": 2,
         "headdim": 4,
         "ssd_state": 5,
@@ -88,7 +90,7 @@ def test_kernels_adds_facts_about_the_machine_and_the_scans():
 
 
 def test_one_token_rejects_what_is_wrong_and_what_is_not_a_number():
-    case = one_token.case({"B": 1, "D": 4, "N": 3, "tokens": 3}, ())
+    case = one_token.case({"B": 1, "D": 4, "N": 3, "tokens": 3}, (), torch.float32, CPU)
     ready = next(contender for contender in case.contenders if contender.skip is None)
     with ready.around():
         out = ready.call()
@@ -185,7 +187,7 @@ def test_a_wrong_peer_is_reported_and_not_timed(monkeypatch):
 
     monkeypatch.setattr(scan, "PEERS", {"wrong": wrong})
     config = scan.Config(**TINY["scan"] | {"curve_lengths": ()})
-    first = next(iter(scan.cases(config, ["wrong"])))
+    first = next(iter(scan.cases(config, ["wrong"], CPU)))
     row = measure([first], ONCE)[-1]
     assert (row.contender, row.status, row.ms) == ("wrong", "wrong", None)
     assert calls == [1]
