@@ -41,6 +41,7 @@ BENCHMARKS: Mapping[str, str] = {
     "scan": "selective scan (Mamba-1), forward and backward, and its growth with length",
     "ssd": "scan of Mamba-2 (SSD), forward and backward",
     "orders": "scan orders: lookup, building, and four paths in one scan",
+    "layers": "layers of Mamba-1 and -2 beside attention by length, and one token of a large one",
     "startup": "import of mamba_core and `mamba-core list`, as whole processes",
 }
 """Name of the module in this package -> what it measures."""

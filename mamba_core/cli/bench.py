@@ -42,7 +42,9 @@ def run(
     fields: dict[str, dict[str, Any]],
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="kernels, scan, ssd, orders or startup; none: all."),
+        typer.Argument(
+            metavar="[NAME]", help="kernels, scan, ssd, orders, layers, startup; none: all."
+        ),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Timed calls per contender.")] = 7,
     seconds: Annotated[

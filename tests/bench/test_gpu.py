@@ -175,13 +175,14 @@ def test_a_benchmark_of_the_host_refuses_a_gpu(monkeypatch):
 
 @pytest.mark.gpu
 @needs_gpu
-@pytest.mark.parametrize("name", ["kernels", "scan", "ssd", "orders"])
+@pytest.mark.parametrize("name", ["kernels", "scan", "ssd", "orders", "layers"])
 def test_runs_on_a_gpu(name):
     sizes = {
         "kernels": {"channels": 64, "length": 256, "linear_lengths": (), "tokens": 4},
         "scan": {"channels": 64, "length": 256, "curve_lengths": ()},
         "ssd": {"length": 256, "heads": 2},
         "orders": {"side": 9, "grid": 8, "channels": 32},
+        "layers": {"d_model": 64, "lengths": (512,), "token_d_model": 64},
     }[name]
     settings = bench.Settings(rounds=3)
     report = bench.run(name, settings, device="cuda", dtype="bfloat16", against=(), **sizes)
