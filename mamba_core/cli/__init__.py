@@ -25,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     group = make_group()
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
+        # PyG compiles by it; a user can change nothing about that
+        warnings.filterwarnings("ignore", r"`torch\.jit\.script` is deprecated", FutureWarning)
         try:
             group.main(args=arguments, prog_name=PROGRAM)
         except Exception as error:

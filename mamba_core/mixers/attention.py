@@ -69,7 +69,10 @@ class Attention(Mixer):
         return self.out_proj(y.transpose(1, 2).flatten(2))
 
     def forward(self, x: Tensor, *, cu_seqlens: Tensor | None = None) -> Tensor:
-        """See :meth:`Mixer.forward`; packing costs an ``(L, L)`` mask here."""
+        """See :meth:`Mixer.forward`; packing costs an ``(L, L)`` mask here.
+
+        Tokens that see a value that is not finite become NaN, those of other sequences do not.
+        """
         q, k, v = self._heads(x)
         if cu_seqlens is None:
             return self._attend(q, k, v, None, self.causal)
@@ -78,7 +81,12 @@ class Attention(Mixer):
         mask = sequence[:, None] == sequence[None, :]
         if self.causal:
             mask = mask & (steps[:, None] >= steps[None, :])
-        return self._attend(q, k, v, mask, False)
+        # a weight of zero times NaN is NaN: what is not finite is taken out of the products, and
+        # said to those who may see it
+        broken = ~torch.cat([q, k, v], 1).isfinite().all(-1).all(1)
+        q, k, v = (part.masked_fill(broken[:, None, :, None], 0) for part in (q, k, v))
+        y = self._attend(q, k, v, mask, False)
+        return y.masked_fill((mask & broken[:, None]).any(-1, keepdim=True), float("nan"))
 
     def init_state(self, batch_size: int) -> MixerState:
         """An empty key-value cache; ``length`` counts each row's tokens."""

@@ -163,8 +163,9 @@ def find_weights(spec: TaskSpec, name: str) -> WeightsSpec:
     """
     names = [weights.name for weights in spec.weights]
     if not names:
+        missing = "" if name == "default" else f"There is no folder or file '{name}'. "
         raise WeightsError(
-            f"Task '{spec.full_id}' ships no trained weights: train it "
+            f"{missing}Task '{spec.full_id}' ships no trained weights: train it "
             f"(`mamba-core train {spec.id} --out DIR`) and load that folder"
         )
     wanted = (spec.default_weights or names[0]) if name == "default" else name

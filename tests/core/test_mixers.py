@@ -94,6 +94,29 @@ def test_batch_items_are_independent(mixer):
     close(mixer(x)[1:], together[1:])
 
 
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_stays_in_its_packed_sequence(causal, value):
+    """With gradients; within its sequence it is seen as far as the mixer looks."""
+    cases = dict(CASES) if causal else {"attention": lambda: Attention(D, causal=False)}
+    cu = torch.tensor([0, 5, 6, 13], dtype=torch.int32)
+    for name, make in cases.items():
+        torch.manual_seed(0)
+        mixer = make().double().eval()
+        x = torch.randn(1, 13, D, dtype=torch.float64)
+        clean = mixer(x, cu_seqlens=cu)
+        x[0, 9] = value
+        x.requires_grad_()
+        y = mixer(x, cu_seqlens=cu)
+        close(y[:, :6], clean[:, :6])
+        assert not y[:, 9:].isfinite().all(-1).any(), name
+        if name == "attention":
+            assert bool(y[:, 6:9].isfinite().all()) == causal
+        (gradient,) = torch.autograd.grad(y[:, :6].sum(), x)
+        assert gradient[:, :6].isfinite().all(), name
+        assert gradient[:, :6].any(), name
+
+
 def test_future_tokens_do_not_change_the_past(mixer):
     x = torch.randn(1, 8, D, dtype=torch.float64)
     before = mixer(x)

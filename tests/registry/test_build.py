@@ -118,6 +118,10 @@ def test_a_task_without_weights(task):
     assert "ships no trained weights: train it (`mamba-core train acme/toy-cls --out DIR`)" in str(
         caught.value
     )
+    with pytest.raises(
+        WeightsError, match=r"There is no folder or file 'runs/a'\. Task .* ships no"
+    ):
+        registry.build(name, weights="runs/a")
 
 
 def test_a_folder_brings_its_config(task, tmp_path):

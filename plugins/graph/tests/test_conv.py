@@ -274,6 +274,8 @@ def test_wrong_calls_are_named():
         layer()(data.x, data.edge_index.float())
     with pytest.raises(ValueError, match=r"x has shape \(12, 8\); \(nodes, 16\) is expected"):
         layer()(data.x[:, :8], data.edge_index)
+    with pytest.raises(ValueError, match=r"x is a dict, not a tensor: .*to_homogeneous"):
+        layer()({"atom": data.x}, {("atom", "bond", "atom"): data.edge_index})
     with pytest.raises(ValueError, match=r"cu_seqlens is \[0, 5, 12\].* start at \[0, 12, 12\]"):
         layer()(
             data.x, data.edge_index, torch.zeros(12).long(), cu_seqlens=torch.tensor([0, 5, 12])

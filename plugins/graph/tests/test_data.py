@@ -15,7 +15,7 @@ from mamba_core import registry
 from mamba_graph import GraphError
 from mamba_graph.data.check import check_graph
 from mamba_graph.data.config import Tables
-from mamba_graph.data.encode import encoding_of, features_of, laplacian_vectors
+from mamba_graph.data.encode import degree_columns, encoding_of, laplacian_vectors
 from mamba_graph.data.partition import induced, partition
 from mamba_graph.data.samples import packed, prepared, shuffled
 from mamba_graph.graph_level.data import answer, drawn_parts, nested_fold
@@ -91,10 +91,28 @@ def test_no_edges_have_features_too(shape):
     assert prepared(data, config(edge_features=1), "g")["edge_attr"].shape == (0, 1)
 
 
-def test_graphs_without_features_get_their_degree():
+def test_a_graph_without_edges_says_nothing_of_their_features():
+    """NetworkX gives a molecule of one atom no edge_attr at all."""
+    data = Data(x=torch.zeros(1, 4), edge_index=NONE)
+    assert prepared(data, config(edge_features=3), "g")["edge_attr"].shape == (0, 3)
+
+
+def test_degrees_in_place_of_features():
     data = Data(edge_index=torch.tensor([[0, 0, 0, 1], [1, 2, 3, 0]]), num_nodes=5)
-    assert features_of(data, 4).argmax(1).tolist() == [3, 1, 0, 0, 0]
-    assert features_of(data, 3).argmax(1).tolist() == [2, 1, 0, 0, 0]
+    assert degree_columns(data, 4).argmax(1).tolist() == [3, 1, 0, 0, 0]
+    assert degree_columns(data, 3).argmax(1).tolist() == [2, 1, 0, 0, 0]
+    read = prepared(data, config(degrees=True), "g")
+    assert torch.equal(read["x"], degree_columns(data, 4))
+
+
+def test_features_and_degrees_are_not_mistaken_for_each_other():
+    bare = Data(edge_index=NONE, num_nodes=3)
+    with pytest.raises(GraphError, match=r"graph 2 has no node features.* with degrees = true"):
+        prepared(bare, config(), "graph 2")
+    with pytest.raises(GraphError, match="graph 2 has node features, the model reads degrees"):
+        prepared(random_graph(3, 3), config(degrees=True), "graph 2")
+    with pytest.raises(registry.ConfigError, match="no categories"):
+        config(degrees=True, categories=(2, 2, 2, 2))
 
 
 def test_shuffling_moves_everything_along():

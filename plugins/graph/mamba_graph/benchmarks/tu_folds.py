@@ -45,12 +45,13 @@ def model_fields(root: Path, run: Row) -> dict[str, Any]:
 
 
 @lru_cache
-def _sizes(root: Path, name: str) -> dict[str, int]:
+def _sizes(root: Path, name: str) -> dict[str, Any]:
     graphs = read(Collection(name=name, root=root / "pyg"))
     first = graphs[0]
     return {
         "classes": 1 + max(int(graph.y) for graph in graphs),
         "features": DEGREES if first.x is None else first.x.shape[1],
+        "degrees": first.x is None,
         "edge_features": 0 if first.edge_attr is None else first.edge_attr.shape[1],
     }
 

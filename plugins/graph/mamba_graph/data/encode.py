@@ -52,12 +52,10 @@ def laplacian_vectors(data: Data, size: int) -> Tensor:
     return F.pad(found, (0, size - found.shape[1]))
 
 
-def features_of(data: Data, size: int) -> Tensor:
-    """Return the node features as float32 ``(nodes, columns)``; without any, the degree.
+def degree_columns(data: Data, size: int) -> Tensor:
+    """Return which degree each node has, float32 ``(nodes, size)`` of 0 and 1.
 
-    :param size: columns of the degree: one for each up to ``size - 2``, the last for more.
+    :param size: columns: one for each degree up to ``size - 2``, the last for more.
     """
-    if data.x is not None:
-        return data.x.float()[:, None] if data.x.dim() == 1 else data.x.float()
     degree = torch.bincount(data.edge_index[0], minlength=int(data.num_nodes or 0))
     return F.one_hot(degree.clamp(max=size - 1), size).float()

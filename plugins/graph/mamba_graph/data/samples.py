@@ -10,7 +10,7 @@ from torch_geometric.data import Data
 
 from mamba_core.training.data import epoch_order
 from mamba_graph.data.check import GraphError, check_graph
-from mamba_graph.data.encode import encoding_of, features_of
+from mamba_graph.data.encode import degree_columns, encoding_of
 from mamba_graph.networks.config import GraphConfig
 
 Sample = dict[str, Tensor]
@@ -26,10 +26,8 @@ def prepared(data: object, config: GraphConfig, name: str) -> Sample:
     :raises GraphError: for a graph that cannot be used or does not fit the model.
     """
     graph = check_graph(data, name)
-    x = features_of(graph, config.features)
-    edges = graph.edge_index.shape[1]
-    has_edges = config.edge_features and graph.edge_attr is not None
-    edge_attr = columns(graph.edge_attr) if has_edges else torch.zeros(edges, 0)
+    x = _node_features(graph, config, name)
+    edge_attr = _edge_features(graph, config)
     for what, have, expected in (
         ("node", x.shape[1], config.features),
         ("edge", edge_attr.shape[1], config.edge_features),
@@ -47,6 +45,29 @@ def prepared(data: object, config: GraphConfig, name: str) -> Sample:
         "edge_attr": edge_attr,
         "encoding": encoding_of(graph, config.encoding),
     }
+
+
+def _node_features(graph: Data, config: GraphConfig, name: str) -> Tensor:
+    if graph.x is None and not config.degrees:
+        raise GraphError(
+            f"{name} has no node features, the model reads features = {config.features}: give them "
+            "as x, or build a model with degrees = true, which reads degrees in their place"
+        )
+    if graph.x is not None and config.degrees:
+        raise GraphError(
+            f"{name} has node features, the model reads degrees (degrees = true): take x away, or "
+            "build a model with degrees = false"
+        )
+    return degree_columns(graph, config.features) if graph.x is None else columns(graph.x)
+
+
+def _edge_features(graph: Data, config: GraphConfig) -> Tensor:
+    edges = graph.edge_index.shape[1]
+    if not edges:  # a graph without edges has nothing from which to tell how many there would be
+        return torch.zeros(0, config.edge_features)
+    if not config.edge_features or graph.edge_attr is None:
+        return torch.zeros(edges, 0)
+    return columns(graph.edge_attr)
 
 
 def columns(values: Tensor) -> Tensor:

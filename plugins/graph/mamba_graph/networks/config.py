@@ -175,9 +175,12 @@ class GraphConfig:
     """What the models of all tasks are built from."""
 
     features: Count = 8
-    """Numbers per node; graphs without any get their degree, one of so many."""
+    """Numbers per node."""
+    degrees: bool = False
+    """For graphs whose nodes have no features: read degrees as ``features`` columns, one for
+    each up to ``features - 2``, the last for more."""
     edge_features: Annotated[int, Field(ge=0)] = 0
-    """Numbers per edge; 0 when edges have none."""
+    """Numbers per edge; 0 reads none."""
     categories: tuple[Count, ...] = ()
     """When node features are the numbers of categories: how many each has. Empty: they are
     quantities."""
@@ -196,6 +199,12 @@ class GraphConfig:
     """Outputs to average, in eval mode, where the order is drawn; seeded and repeatable."""
     dropout: Rate = 0.0
     """On the features and before the head."""
+
+    @model_validator(mode="after")
+    def _degrees_are_columns(self) -> GraphConfig:
+        if self.degrees and self.categories:
+            raise ValueError("degrees are columns of 0 and 1, no categories: leave one of them out")
+        return self
 
     @model_validator(mode="after")
     def _mixer_is_used(self) -> GraphConfig:

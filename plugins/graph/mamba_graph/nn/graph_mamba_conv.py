@@ -244,6 +244,11 @@ def check_inputs(x: Tensor, edge_index: Adj, channels: int, **per_node: Tensor |
 
     :param per_node: what must be a whole number for every node, by name.
     """
+    if not isinstance(x, Tensor):
+        raise ValueError(
+            f"x is a {type(x).__name__}, not a tensor: nodes are of one type here; call "
+            ".to_homogeneous() on a HeteroData first"
+        )
     if x.dim() != 2 or x.shape[1] != channels:
         raise ValueError(f"x has shape {tuple(x.shape)}; (nodes, {channels}) is expected")
     for name, given in per_node.items():
