@@ -78,8 +78,9 @@ def fit(
     spec = registry.spec(task)
     loss_of: Any = registry.resolve(spec.loss)  # type: ignore[arg-type]
     sign = -1 if score in ("rmse", "mae") else 1
+    parameters = list(model.parameters())
     optimizer = torch.optim.AdamW(
-        model.parameters(), options.lr, weight_decay=options.weight_decay, fused=True
+        parameters, options.lr, weight_decay=options.weight_decay, fused=True
     )
     steps = options.epochs * math.ceil(len(train) / options.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _share(steps, options.warmup))
@@ -93,7 +94,7 @@ def fit(
             optimizer.zero_grad()
             loss = loss_of(model(**{name: batch[name] for name in spec.inputs}), batch)
             loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), options.clip)
+            nn.utils.clip_grad_norm_(parameters, options.clip)
             optimizer.step()
             schedule.step()
         value = sign * measure(task, model, val, options.batch_size)[score]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,15 +41,23 @@ class GraphNetwork(nn.Module, ABC):
 
     draws: bool = False
     """Whether what it computes depends on ``context["noise"]``."""
+    depth: int
+    """How many states :meth:`states` yields."""
 
     @abstractmethod
-    def forward(self, x: Tensor, edges: Tensor, graphs: PackedGraphs) -> Tensor:
-        """Run all layers.
+    def states(self, x: Tensor, edges: Tensor, graphs: PackedGraphs) -> Iterator[Tensor]:
+        """Yield what each layer makes of the nodes, the last layer's last.
 
         :param x: ``(nodes, d_model)``.
         :param edges: ``(edges, d_model)``, their states.
-        :returns: a tensor like ``x``.
+        :returns: tensors like ``x``, one at least.
         """
+
+    def forward(self, x: Tensor, edges: Tensor, graphs: PackedGraphs) -> Tensor:
+        """Run all layers and return the last one's states; arguments as for :meth:`states`."""
+        for state in self.states(x, edges, graphs):
+            x = state
+        return x
 
 
 def make_convs(name: Conv | None, channels: int, depth: int) -> list[Any]:
