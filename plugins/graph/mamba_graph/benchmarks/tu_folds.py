@@ -72,6 +72,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     "NCI1": {
         "": _NCI1,
         "gin": replace(_NCI1, lr=1e-2, d_model=64, dropout=0.0),
+        "gps": replace(_NCI1, dropout=0.0, layer_dropout=0.0),
         "graph_mamba_small": replace(_NCI1, depth=4),
     },
 }
