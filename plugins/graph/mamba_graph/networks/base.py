@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,23 +40,15 @@ class GraphNetwork(nn.Module, ABC):
 
     draws: bool = False
     """Whether what it computes depends on ``context["noise"]``."""
-    depth: int
-    """How many states :meth:`states` yields."""
 
     @abstractmethod
-    def states(self, x: Tensor, edges: Tensor, graphs: PackedGraphs) -> Iterator[Tensor]:
-        """Yield what each layer makes of the nodes, the last layer's last.
+    def forward(self, x: Tensor, edges: Tensor, graphs: PackedGraphs) -> Tensor:
+        """Run all layers.
 
         :param x: ``(nodes, d_model)``.
         :param edges: ``(edges, d_model)``, their states.
-        :returns: tensors like ``x``, one at least.
+        :returns: a tensor like ``x``.
         """
-
-    def forward(self, x: Tensor, edges: Tensor, graphs: PackedGraphs) -> Tensor:
-        """Run all layers and return the last one's states; arguments as for :meth:`states`."""
-        for state in self.states(x, edges, graphs):
-            x = state
-        return x
 
 
 def make_convs(name: Conv | None, channels: int, depth: int) -> list[Any]:

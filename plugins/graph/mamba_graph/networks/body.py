@@ -78,8 +78,6 @@ class GraphBody(nn.Module):
             else None
         )
         size = config.encoding.size if config.encoding else 0
-        read = (1 + self.network.depth) * config.d_model
-        self.jump = nn.Linear(read, config.d_model) if config.jumping else None
         self.places = nn.Linear(size, config.d_model, bias=False) if size else None
 
     @property
@@ -122,9 +120,7 @@ class GraphBody(nn.Module):
         if self.places is not None:
             h = h + self.places(self._signed(encoding, batch, cu_seqlens))
         edges = self._edge_states(edge_attr, h)
-        if self.jump is None:
-            return self.network(h, edges, graphs)
-        return self.jump(torch.cat([h, *self.network.states(h, edges, graphs)], dim=-1))
+        return self.network(h, edges, graphs)
 
     def _check(self, x: Tensor, edge_attr: Tensor, encoding: Tensor) -> None:
         config = self.config

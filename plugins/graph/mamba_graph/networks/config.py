@@ -199,9 +199,6 @@ class GraphConfig:
     """What stands between encoder and head, with its own fields."""
     encoding: Encoding | None = None
     """Added to the node features; None adds nothing."""
-    jumping: bool = False
-    """End with a linear map of the encoder's and every layer's node states, not with the last
-    layer's alone (Xu et al., 1806.03536): counts of near neighbourhoods reach the head."""
     draws: Count = 1
     """Outputs to average, in eval mode, where the order is drawn; seeded and repeatable."""
     feature_dropout: Rate = 0.0

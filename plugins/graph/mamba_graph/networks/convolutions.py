@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch_geometric.nn import GPSConv
@@ -24,7 +22,7 @@ class ConvolutionsNetwork(GraphNetwork):
 
     def __init__(self, config: Convolutions, d_model: int) -> None:
         super().__init__()
-        self.config, self.depth = config, config.depth
+        self.config = config
         self.convs = nn.ModuleList(make_convs(config.conv, d_model, config.depth))
         self.norms = nn.ModuleList(
             normalization_resolver(config.norm, d_model, **norm_arguments(config.norm))
@@ -32,8 +30,8 @@ class ConvolutionsNetwork(GraphNetwork):
             for _ in range(config.depth)
         )
 
-    def states(self, x: Tensor, edges: Tensor, graphs: PackedGraphs) -> Iterator[Tensor]:
-        """See :meth:`GraphNetwork.states`."""
+    def forward(self, x: Tensor, edges: Tensor, graphs: PackedGraphs) -> Tensor:
+        """See :meth:`GraphNetwork.forward`."""
         config = self.config
         for conv, norm in zip(self.convs, self.norms, strict=True):
             h = F.dropout(x, config.dropout, self.training)
@@ -43,7 +41,7 @@ class ConvolutionsNetwork(GraphNetwork):
             alike = config.norm in (None, "batch_norm")
             h = F.relu(norm(h) if alike else norm(h, graphs.batch, graphs.count))
             x = x + h if config.residual else h
-            yield x
+        return x
 
 
 class GpsNetwork(GraphNetwork):
@@ -51,7 +49,7 @@ class GpsNetwork(GraphNetwork):
 
     def __init__(self, config: Gps, d_model: int) -> None:
         super().__init__()
-        self.config, self.depth = config, config.depth
+        self.config = config
         if config.conv == "gatedgcn":
             raise ValueError("PyG's GPSConv takes no conv that updates edges: choose gin or gcn")
         self.layers = nn.ModuleList(
@@ -66,9 +64,9 @@ class GpsNetwork(GraphNetwork):
             for conv in make_convs(config.conv, d_model, config.depth)
         )
 
-    def states(self, x: Tensor, edges: Tensor, graphs: PackedGraphs) -> Iterator[Tensor]:
-        """See :meth:`GraphNetwork.states`."""
+    def forward(self, x: Tensor, edges: Tensor, graphs: PackedGraphs) -> Tensor:
+        """See :meth:`GraphNetwork.forward`."""
         for layer in self.layers:
             given = edge_arguments(self.config.conv, edges)
             x = layer(x, graphs.edge_index, graphs.batch, **given)
-            yield x
+        return x

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 
@@ -69,7 +67,7 @@ class GmnNetwork(GraphNetwork):
 
     def __init__(self, config: Gmn, d_model: int, mixer: MixerChoice) -> None:
         super().__init__()
-        self.config, self.depth = config, config.depth
+        self.config = config
         self.order = node_order(config.order, bidirectional=True)
         self.both_ways = scan_orders.get("bidirectional", dims=1)
         if scan_orders.paths(self.order) != 2:
@@ -81,8 +79,8 @@ class GmnNetwork(GraphNetwork):
         )
         self.norm = nn.LayerNorm(d_model)
 
-    def states(self, x: Tensor, edges: Tensor, graphs: PackedGraphs) -> Iterator[Tensor]:
-        """See :meth:`GraphNetwork.states`."""
+    def forward(self, x: Tensor, edges: Tensor, graphs: PackedGraphs) -> Tensor:
+        """See :meth:`GraphNetwork.forward`."""
         visited = self._visited(graphs) if self.config.hops else []
         if visited:
             tokens = sum(part.shape[1] for part in visited) + 1
@@ -91,7 +89,7 @@ class GmnNetwork(GraphNetwork):
             order = scan_orders.paths_of(self.order, graphs.context)  # type: ignore[arg-type]
         for layer in self.layers:
             x, edges = layer(x, edges, graphs, order, visited)
-            yield x if layer is not self.layers[-1] else self.norm(x)
+        return self.norm(x)
 
     def _visited(self, graphs: PackedGraphs) -> list[Tensor]:
         """Per length, the longest first: ``(nodes, repeats, visits)``."""

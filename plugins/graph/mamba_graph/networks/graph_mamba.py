@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from torch import Tensor, nn
 
 from mamba_core import scan_orders
@@ -26,7 +24,7 @@ class GraphMambaNetwork(GraphNetwork):
 
     def __init__(self, config: GraphMamba, d_model: int, mixer: MixerChoice) -> None:
         super().__init__()
-        self.config, self.depth = config, config.depth
+        self.config = config
         self.layers = nn.ModuleList(
             GraphMambaConv(
                 d_model,
@@ -45,8 +43,8 @@ class GraphMambaNetwork(GraphNetwork):
         self.order = node_order(config.order, config.bidirectional)
         self.draws = "noise" in self.order.inputs or config.neighbours > 0
 
-    def states(self, x: Tensor, edges: Tensor, graphs: PackedGraphs) -> Iterator[Tensor]:
-        """See :meth:`GraphNetwork.states`."""
+    def forward(self, x: Tensor, edges: Tensor, graphs: PackedGraphs) -> Tensor:
+        """See :meth:`GraphNetwork.forward`."""
         order, cu_seqlens = scan_orders.paths_of(self.order, graphs.context), graphs.cu_seqlens
         tokens = None
         if self.config.neighbours:
@@ -64,4 +62,4 @@ class GraphMambaNetwork(GraphNetwork):
                 **given,
             )
             x, edges = out if isinstance(out, tuple) else (out, edges)
-            yield x
+        return x

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -93,13 +92,13 @@ class GredNetwork(GraphNetwork):
 
     def __init__(self, config: Gred, d_model: int) -> None:
         super().__init__()
-        self.config, self.depth = config, config.depth
+        self.config = config
         self.layers = nn.ModuleList(GredLayer(config, d_model) for _ in range(config.depth))
         self.norm = nn.LayerNorm(d_model)
 
-    def states(self, x: Tensor, edges: Tensor, graphs: PackedGraphs) -> Iterator[Tensor]:
-        """See :meth:`GraphNetwork.states`; edge states are not read."""
+    def forward(self, x: Tensor, edges: Tensor, graphs: PackedGraphs) -> Tensor:
+        """See :meth:`GraphNetwork.forward`; edge states are not read."""
         pairs = hop_edges(graphs.edge_index, x.shape[0], self.config.hops)
         for layer in self.layers:
             x = layer(x, pairs)
-            yield x if layer is not self.layers[-1] else self.norm(x)
+        return self.norm(x)

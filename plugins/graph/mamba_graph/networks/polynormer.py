@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -60,7 +58,7 @@ class PolynormerNetwork(GraphNetwork):
 
     def __init__(self, config: Polynormer, d_model: int) -> None:
         super().__init__()
-        self.config, self.depth = config, 1 + config.global_layers
+        self.config = config
         if d_model % config.heads:
             raise ValueError(f"heads = {config.heads} does not divide d_model = {d_model}")
         size = d_model // config.heads
@@ -81,8 +79,8 @@ class PolynormerNetwork(GraphNetwork):
             for _ in range(config.global_layers)
         )
 
-    def states(self, x: Tensor, edges: Tensor, graphs: PackedGraphs) -> Iterator[Tensor]:
-        """See :meth:`GraphNetwork.states`; all local layers together are the first."""
+    def forward(self, x: Tensor, edges: Tensor, graphs: PackedGraphs) -> Tensor:
+        """See :meth:`GraphNetwork.forward`."""
         total = x.new_zeros(())
         layers = zip(self.gates, self.convs, self.skips, self.norms, self.batch_norms, strict=True)
         for gate, conv, skip, norm, batch_norm in layers:
@@ -92,7 +90,6 @@ class PolynormerNetwork(GraphNetwork):
             x = (1 - BETA) * norm(gated * x) + BETA * x
             total = total + x
         x = self.norm(total)
-        yield x
         for layer in self.attention:
             x = layer(x, graphs.batch, graphs.count)
-            yield x
+        return x
