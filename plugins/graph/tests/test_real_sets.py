@@ -8,6 +8,7 @@ import torch
 from torch_geometric.data import Data
 
 from mamba_core import registry
+from mamba_graph import GraphError
 from mamba_graph.data import read as read_module
 from mamba_graph.data.config import Collection
 from mamba_graph.data.read import read
@@ -21,6 +22,28 @@ NONE = torch.zeros(2, 0, dtype=torch.int64)
 def test_missing_raw_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds MUTAG/raw, or set download"):
         read(Collection(name="MUTAG", root=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "folder", "lacking"),
+    [
+        ("tu", "MUTAG", "MUTAG", "MUTAG_A.txt, MUTAG_graph_indicator.txt"),
+        ("planetoid", "Cora", "Cora", "ind.cora.x, "),
+        ("zinc", "ZINC", "ZINC", "train.pickle, val.pickle, test.pickle"),
+    ],
+)
+def test_what_is_missing_is_not_fetched_unasked(tmp_path, family, name, folder, lacking):
+    """PyG would: an interrupted download leaves a folder with some of the files, or none."""
+    (tmp_path / folder / "raw").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=rf"{folder}/raw' lacks {lacking}.*download = true"):
+        read(Collection(family=family, name=name, root=tmp_path))
+
+
+@pytest.mark.parametrize("family", ["lrgb", "moleculenet", "heterophilous"])
+def test_a_set_that_pyg_does_not_have(tmp_path, family, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    with pytest.raises(GraphError, match="cannot read 'Coro': it has no set of that name"):
+        read(Collection(family=family, name="Coro", root=tmp_path, download=True))
 
 
 def test_a_failed_download_says_what_to_do(monkeypatch, tmp_path):
@@ -37,11 +60,12 @@ def test_official_parts_are_used(monkeypatch, tmp_path):
     """ZINC and LRGB come in parts: each is asked for by its name, and nothing is drawn."""
     asked = []
 
-    def made(root, name, split):
+    def made(root, subset, split):
+        assert subset
         asked.append(split)
         return [Data(x=torch.ones(2, 4), edge_index=NONE, y=torch.tensor([k])) for k in range(2)]
 
-    monkeypatch.setitem(read_module._SPLIT, "zinc", made)
+    monkeypatch.setitem(read_module._CLASSES, "zinc", made)
     given = Collection(family="zinc", name="ZINC", root=tmp_path, download=True)
     data = GraphsDataset(
         GraphsData(source=given), registry.config("graph-cls", preset="tiny", features=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -92,14 +93,49 @@ def test_columns_of_events_come_with_them(tmp_path):
         ({"events": [event(1, item=3.5)]}, 422, "item_id"),
         ({"events": [event(1, timestamp="soon")]}, 422, "timestamp"),
         ({"events": [event(1, colour="red")]}, 422, "colour"),
+        ({"events": [event(1, timestamp=float("nan"))]}, 422, "0.timestamp: Input should be a f"),
+        (
+            {"events": [{**event(1), "event_id": "\ud800"}]},
+            422,
+            "event_id: Input should be a valid",
+        ),
+        ({"events": [event(k) for k in range(10_001)]}, 422, "at most 10000 items"),
         ({}, 422, "events"),
     ],
 )
 def test_bad_events_are_named(client, body, status, says):
-    answer = client.post("/events", json=body)
+    sent = {"content": json.dumps(body), "headers": {"content-type": "application/json"}}
+    answer = client.post("/events", **sent)
     assert answer.status_code == status
     assert says in answer.text
+    assert len(answer.text) < 300  # what was sent is not sent back
+    assert set(answer.json()) == {"error", "detail"}
     assert client.get("/health").json()["events"] == 0
+
+
+@pytest.mark.parametrize("content", [b"", b'{"events":', b"[]", b"\xff", b"[" * 10_000])
+def test_what_is_no_json_is_named(client, content):
+    answer = client.post("/events", content=content, headers={"content-type": "application/json"})
+    assert answer.status_code in (400, 422)
+    assert "body" in answer.text
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_bodies_that_are_too_long_are_refused(rec, tmp_path, stream):
+    """With and without a length in the head; and nothing of them is kept."""
+    from fastapi.testclient import TestClient
+
+    from mamba_recsys.service.app import create_app
+
+    users = UserStates(rec, SQLiteStore(tmp_path / "states.db"))
+    with TestClient(create_app(users, max_body=1000), raise_server_exceptions=False) as client:
+        content = json.dumps({"events": [event(k) for k in range(50)]}).encode()
+        pieces = iter([content[:900], content[900:]]) if stream else content
+        answer = client.post("/events", content=pieces)
+        assert answer.status_code == 413
+        assert "up to 1000 bytes" in answer.json()["detail"]
+        assert client.get("/health").json()["events"] == 0
+        assert client.post("/events", json={"events": [event(1)]}).json()["accepted"] == 1
 
 
 def test_bad_requests_are_named(client):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,15 @@ from mamba_graph.data.config import Collection, Source, Tables
 from mamba_registry.errors import DependencyMissingError
 from mamba_registry.weights import cache_folder
 
-_CLASSES: dict[str, Callable[..., Any]] = {
+_CLASSES: dict[str, type[Any]] = {
     "tu": datasets.TUDataset,
     "planetoid": datasets.Planetoid,
     "heterophilous": datasets.HeterophilousGraphDataset,
     "moleculenet": datasets.MoleculeNet,
-}
-_SPLIT: dict[str, Callable[..., Any]] = {
     "lrgb": datasets.LRGBDataset,
-    "zinc": lambda root, name, split: datasets.ZINC(f"{root}/{name}", subset=True, split=split),
+    "zinc": datasets.ZINC,
 }
+_IN_PARTS = ("lrgb", "zinc")
 
 
 def read(source: Source) -> list[Data]:
@@ -46,13 +44,15 @@ def read(source: Source) -> list[Data]:
 
 def has_parts(source: Source) -> bool:
     """Whether the set comes in official parts for training, validation and test."""
-    return isinstance(source, Collection) and source.family in _SPLIT
+    return isinstance(source, Collection) and source.family in _IN_PARTS
 
 
 def read_part(source: Collection, part: str | None) -> list[Data]:
     """Return the graphs of an official part, or of a set without parts.
 
     :raises ConnectionError: when a download fails.
+    :raises FileNotFoundError: without a download, for raw files that are not there, or not all.
+    :raises GraphError: for a set that PyG does not have, or files that it cannot read.
     """
     if not source.download:
         return _of_pyg(source, _worked_on(source), part)
@@ -66,14 +66,45 @@ def read_part(source: Collection, part: str | None) -> list[Data]:
 
 
 def _of_pyg(source: Collection, root: Path, part: str | None) -> list[Data]:
-    if source.family in _SPLIT:
-        return list(_SPLIT[source.family](str(root), source.name, split=part or "train"))
-    given = {"use_node_attr": source.attributes} if source.family == "tu" else {}
     if source.family == "moleculenet" and importlib.util.find_spec("rdkit") is None:
         raise DependencyMissingError(
             f"{source.name} is read from SMILES by rdkit: pip install mamba-graph[molecules]"
         )
-    return list(_CLASSES[source.family](str(root), source.name, **given))
+    family = _CLASSES[source.family]
+    read_it = family if source.download else _without_network(family, source)
+    try:
+        return list(read_it(**_arguments(source, root, part or "train")))
+    except AssertionError as error:  # PyG says no more than that
+        raise GraphError(
+            f"PyG's {family.__name__} cannot read {source.name!r}: it has no set of that name, or "
+            "the raw files are of another one"
+        ) from error
+
+
+def _arguments(source: Collection, root: Path, part: str) -> dict[str, Any]:
+    """What the family's class is called with."""
+    given: dict[str, Any] = {"root": str(root), "name": source.name}
+    if source.family == "zinc":
+        return {"root": str(root / source.name), "subset": True, "split": part}
+    if source.family == "lrgb":
+        given["split"] = part
+    if source.family == "tu":
+        given["use_node_attr"] = source.attributes
+    return given
+
+
+def _without_network(family: type[Any], source: Collection) -> type[Any]:
+    """The same class, which would otherwise fetch raw files that are missing, unasked."""
+
+    def refuse(self: Any) -> None:
+        missing = [path for path in self.raw_paths if not Path(path).exists()]
+        raise FileNotFoundError(
+            f"{str(source.root / _folder_name(source) / 'raw')!r} lacks "
+            f"{', '.join(Path(path).name for path in missing)}: add what is missing, or set "
+            "download = true"
+        )
+
+    return type(family.__name__, (family,), {"download": refuse})
 
 
 def _worked_on(source: Collection) -> Path:

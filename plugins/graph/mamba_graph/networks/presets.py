@@ -33,6 +33,22 @@ PRESETS: dict[str, dict[str, Any]] = {
             "dropout": 0.1,
         },
     },
+    # one large graph, few answers, nodes like their neighbours (citations): GCN's message passing,
+    # the features dropped; neither residuals, which let a network learn the few nodes by heart,
+    # nor norms, which make the most of small differences
+    "graph_mamba_node": {
+        "feature_dropout": 0.5,
+        "network": {
+            "kind": "graph_mamba",
+            "depth": 2,
+            "conv": "gcn",
+            "order": "rcm",
+            "bidirectional": True,
+            "residual": False,
+            "norm": None,
+            "dropout": 0.5,
+        },
+    },
     "gmn": {"mixer": _SCAN, "network": {"kind": "gmn"}},
     "gmn_walks": {"mixer": _SCAN, "network": {"kind": "gmn", "hops": 3}},
     "gred": {"network": {"kind": "gred"}},

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi import FastAPI, Query
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
-from mamba_recsys.interactions import InteractionError
 from mamba_recsys.service.numbers import Numbers
-from mamba_recsys.state.store import Event, StoreError, UserId
-from mamba_recsys.state.user_state import StateError
+from mamba_recsys.service.refusals import BodyLimit, answer_errors
+from mamba_recsys.state.store import Event, UserId
 from mamba_recsys.state.users import UserStates
 
 Id = StrictInt | StrictStr
@@ -98,10 +97,12 @@ class SessionItems(BaseModel):
     items: list[Recommended]
 
 
-def create_app(users: UserStates) -> FastAPI:
+def create_app(users: UserStates, *, max_body: int = 16 * 2**20) -> FastAPI:
     """Return the service around the states of users or sessions.
 
     The store is closed when it ends.
+
+    :param max_body: bytes of a request's body; longer ones are refused (413).
     """
     task = users.recommender.task
 
@@ -112,7 +113,8 @@ def create_app(users: UserStates) -> FastAPI:
 
     app = FastAPI(title=f"mamba-core {task}", lifespan=life)
     numbers = Numbers()
-    _answer_errors(app, numbers)
+    answer_errors(app, numbers)
+    app.add_middleware(BodyLimit, most=max_body)
     if task == "rec-session":
         _session_routes(app, _Calls(users, numbers))
     else:
@@ -195,26 +197,3 @@ class _Calls:
             found = self.users.recommend(user, k, filter_seen=filter_seen)
         pairs = enumerate(found, start=1)
         return [Recommended(item_id=item, score=score, rank=r) for r, (item, score) in pairs]
-
-
-_STATUS: dict[type[Exception], int] = {
-    StoreError: 503,
-    InteractionError: 422,
-    StateError: 422,
-    ValueError: 422,
-}
-
-
-def _answer_errors(app: FastAPI, numbers: Numbers) -> None:
-    """Named errors become answers with a status of their own."""
-
-    def answer(status: int) -> Callable[[Request, Exception], JSONResponse]:
-        def with_status(request: Request, error: Exception) -> JSONResponse:
-            numbers.add("errors", 1)
-            kind = type(error).__name__
-            return JSONResponse({"error": kind, "detail": str(error)}, status_code=status)
-
-        return with_status
-
-    for kind, status in _STATUS.items():
-        app.add_exception_handler(kind, answer(status))

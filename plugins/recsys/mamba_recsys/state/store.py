@@ -171,7 +171,7 @@ class SQLiteStore:
                 )
                 self._db.executemany("INSERT OR REPLACE INTO states VALUES (?, ?)", blobs)
                 self._db.execute("COMMIT")
-            except sqlite3.Error:
+            except BaseException:  # also of what is no text: no transaction stays open
                 with contextlib.suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
                 raise
