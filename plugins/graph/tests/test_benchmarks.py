@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import networkx as nx
@@ -64,6 +65,28 @@ def test_gcn_on_cora(shared_graphs):
     """Fewer epochs and one seed; the whole of it gave 82.27 on average."""
     graph = read(source_of(shared_graphs / "pyg", "Cora"))[0]
     assert 100 * gcn_16(graph, 0, epochs=80) == pytest.approx(80.5, abs=2.5)
+
+
+@pytest.mark.parametrize("name", [*tu_folds.RECIPES, "another"])
+def test_recipes_build_what_they_say(name, monkeypatch):
+    sizes = {"classes": 2, "features": 3, "edge_features": 0}
+    monkeypatch.setattr(tu_folds, "_sizes", lambda root, name: sizes)
+    for preset in ("gin", "gps", "graph_mamba_small"):
+        recipe = tu_folds.recipe_of(name, preset, {})
+        run = {"set": name, "preset": preset, "order": None, **asdict(recipe)}
+        model = registry.build("graph-cls", preset=preset, **tu_folds.model_fields(Path(), run))
+        config = model.config
+        assert (config.d_model, config.dropout) == (recipe.d_model, recipe.dropout)
+        assert recipe.layer_dropout in (None, config.network.dropout)
+        assert recipe.depth in (None, config.network.depth)
+        assert recipe.encoded <= (config.encoding is not None)
+
+
+def test_a_recipe_takes_changes_and_keeps_the_rest():
+    own = tu_folds.recipe_of("NCI1", "gin", {})
+    changed = tu_folds.recipe_of("NCI1", "gin", {"epochs": 1})
+    assert changed == replace(own, epochs=1) != own
+    assert tu_folds.recipe_of("NCI1", "gcn", {}) == tu_folds.RECIPES["NCI1"][""]
 
 
 @pytest.mark.slow
