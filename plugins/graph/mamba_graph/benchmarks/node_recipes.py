@@ -14,21 +14,28 @@ class Recipe:
     """What differs between networks and sets; the rest is in ``fit``."""
 
     epochs: int = 200
-    lr: float = 5e-3
-    weight_decay: float = 1e-2
+    lr: float = 1e-2
+    weight_decay: float = 1e-3
     """Of matrices; decoupled, so that a step takes ``lr`` times as much of them."""
-    d_model: int = 64
+    d_model: int = 32
     feature_dropout: float = 0.0
     """On the features."""
-    dropout: float = 0.5
+    dropout: float = 0.0
     """On the encoded features and before the head."""
     network: dict[str, Any] = field(default_factory=dict)
     """Fields in place of the preset's."""
-    val_every: int = 1
+    val_every: int = 5
     """Epochs between validations."""
 
 
-RECIPES: dict[tuple[str, str], Recipe] = {}
+RECIPES: dict[tuple[str, str], Recipe] = {
+    ("Minesweeper", "graph_mamba_small"): Recipe(
+        epochs=100,
+        network={"conv": "sage", "depth": 8, "order": "bfs", "dropout": 0.2},
+    ),
+    ("Minesweeper", "gcn_tuned"): Recipe(d_model=64, network={"depth": 8, "dropout": 0.2}),
+    ("Minesweeper", "polynormer"): Recipe(network={"dropout": 0.2}),
+}
 """By set and preset."""
 
 
