@@ -28,7 +28,23 @@ class Recipe:
     """Epochs between validations."""
 
 
+_FEW_ANSWERS: dict[str, Any] = {"weight_decay": 1.0, "feature_dropout": 0.5, "val_every": 2}
+_PLAIN = {"depth": 2, "residual": False, "norm": None, "dropout": 0.5}
+_CITATIONS: dict[str, Recipe] = {
+    "graph_mamba_node": Recipe(epochs=60, dropout=0.5, **_FEW_ANSWERS),
+    "gcn_tuned": Recipe(epochs=60, network=_PLAIN, **_FEW_ANSWERS),
+    "polynormer": Recipe(
+        epochs=100,
+        d_model=64,
+        network={"local_layers": 5, "global_layers": 1, "dropout": 0.5},
+        **_FEW_ANSWERS,
+    ),
+}
+"""Of Cora and CiteSeer alike: a hundred labelled nodes."""
 RECIPES: dict[tuple[str, str], Recipe] = {
+    **{
+        (name, preset): _CITATIONS[preset] for name in ("Cora", "CiteSeer") for preset in _CITATIONS
+    },
     ("Minesweeper", "graph_mamba_small"): Recipe(
         epochs=100,
         network={"conv": "sage", "depth": 8, "order": "bfs", "dropout": 0.2},
