@@ -51,6 +51,12 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ),
     ("Minesweeper", "gcn_tuned"): Recipe(d_model=64, network={"depth": 8, "dropout": 0.2}),
     ("Minesweeper", "polynormer"): Recipe(network={"dropout": 0.2}),
+    # not searched for: as small as 519,000 edges ask for
+    ("Tolokers", "graph_mamba_small"): Recipe(
+        epochs=40, network={"conv": "gcn", "depth": 2, "dropout": 0.1}
+    ),
+    ("Tolokers", "gcn_tuned"): Recipe(epochs=40, network={"depth": 2, "dropout": 0.1}),
+    ("Tolokers", "polynormer"): Recipe(epochs=40, network={"local_layers": 2, "dropout": 0.1}),
 }
 """By set and preset."""
 
