@@ -97,7 +97,7 @@ SETS = {
         file="ml-1m/ml1m_sequences.npz",
         items=3416,
         data={"max_length": 200, "min_item_events": 5},
-        dropout=0.0,
+        dropout=0.1,
         train={"max_epochs": 20, "batch_size": 16, "lr": 5e-3, "val_every": 1890},
         models=("mamba4rec_published", "sasrec"),
     ),
