@@ -1,6 +1,7 @@
 # make demo   two voices separated by the trained model      make test   everything CI runs
 # make lint   ruff and mypy      make bench   speeds here    make dist   wheels, tried where no checkout is
 # make docs   the site, in site/                         make reproduce TASK=... DATA=folder   a card's tables
+# make gpu-bundle [PLUGIN=...] [DATA=folder]   what to carry to a machine with a GPU and no network
 PYTHON  ?= python3
 PY      := .venv/bin/python
 PLUGINS := $(sort $(dir $(wildcard plugins/*/pyproject.toml)))
@@ -9,7 +10,7 @@ NATIVE  := ./kernels/native
 INSTALL := $(if $(shell command -v uv),uv pip install --python $(PY),$(PY) -m pip install --disable-pip-version-check)
 EDITABLE := $(NATIVE) -e '.[train,dev]' $(foreach p,$(PLUGINS),-e $(patsubst %/,%,$(p)))
 
-.PHONY: demo test lint bench docs dist reproduce clean
+.PHONY: demo test lint bench docs dist reproduce gpu-bundle clean
 demo: $(STAMP)
 	$(PY) examples/separate_two_voices.py --out demo_output
 
@@ -35,6 +36,9 @@ dist: $(STAMP)
 reproduce: $(STAMP)
 	@$(PY) scripts/reproduce.py $(TASK) $(if $(DATA),--data '$(DATA)') $(if $(OUT),--out '$(OUT)')
 
+gpu-bundle: $(STAMP)
+	$(PY) scripts/gpu_bundle.py $(if $(PLUGIN),--plugin '$(PLUGIN)') $(if $(DATA),--data '$(DATA)')
+
 # The stamp is written last: an interrupted installation is taken up again.
 $(STAMP): pyproject.toml $(wildcard plugins/*/pyproject.toml) \
           $(wildcard $(addprefix $(NATIVE)/,pyproject.toml CMakeLists.txt src/* mamba_kernels_native/*.py))
@@ -47,4 +51,4 @@ $(STAMP): pyproject.toml $(wildcard plugins/*/pyproject.toml) \
 	@touch $@
 
 clean:
-	rm -rf .venv dist build site demo_output .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv dist build site gpu-bundle demo_output .pytest_cache .mypy_cache .ruff_cache

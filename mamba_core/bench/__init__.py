@@ -1,8 +1,9 @@
 """The benchmark room: speeds on this machine, of results that were checked first.
 
-A benchmark is a module with ``Config`` (its sizes), ``PEERS`` (implementations to compare with)
-and ``cases(config, against)``, which yields :class:`Case` after :class:`Case`; it may have
-``facts(config, rows)``, which measures what is no time of a contender. The harness does
+A benchmark is a module with ``Config`` (its sizes), ``PEERS`` (implementations to compare with),
+``DEVICES`` (kinds of device that it knows) and ``cases(config, against, device)``, which yields
+:class:`Case` after :class:`Case`; it may have
+``facts(config, rows, device)``, which measures what is no time of a contender. The harness does
 the rest: nothing is timed before its result agrees with float64, and all contenders of the cases of
 one name are timed in turns, because a shared machine changes its speed from minute to minute.
 """
@@ -13,10 +14,13 @@ import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from mamba_core.bench.measure import Case, Contender, Row, Settings, Verdict, measure, threads
 from mamba_core.bench.report import Report
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = [
     "BENCHMARKS",
@@ -37,6 +41,7 @@ BENCHMARKS: Mapping[str, str] = {
     "scan": "selective scan (Mamba-1), forward and backward, and its growth with length",
     "ssd": "scan of Mamba-2 (SSD), forward and backward",
     "orders": "scan orders: lookup, building, and four paths in one scan",
+    "layers": "layers of Mamba-1 and -2 beside attention by length, and one token of a large one",
     "startup": "import of mamba_core and `mamba-core list`, as whole processes",
 }
 """Name of the module in this package -> what it measures."""
@@ -50,7 +55,12 @@ class Benchmark(Protocol):
     PEERS: Mapping[str, Callable[..., Sequence[Contender]]]
     """Other implementations by name; each makes contenders from the case's inputs."""
 
-    def cases(self, config: Any, against: Sequence[str]) -> Iterable[Case]: ...
+    DEVICES: Sequence[str]
+    """Types of device that it can measure."""
+
+    def cases(
+        self, config: Any, against: Sequence[str], device: torch.device
+    ) -> Iterable[Case]: ...
 
 
 def find(name: str) -> Benchmark:
@@ -81,36 +91,39 @@ def run(
 
     :param name: of :data:`BENCHMARKS`.
     :param against: names of the benchmark's ``PEERS``; None takes all.
-    :param device: where; None is the CPU, and nothing else can be measured yet.
+    :param device: where; None is the CPU.
     :param progress: told what runs now, and how many of how many calls of its case are done.
     :param fields: of the benchmark's ``Config``.
     :raises ValueError: for an unknown benchmark, peer or field, for values out of range, and for a
-        device that is not there or not the CPU.
+        device that is not there or that the benchmark does not know.
     """
     from mamba_core.bench.machine import describe
 
     settings = settings or Settings()
     benchmark = find(name)
-    _refuse_other(device)
+    place = _chosen(name, benchmark, device)
     peers = _checked(tuple(benchmark.PEERS), against)
     config = _config(name, benchmark.Config, fields)
-    machine = describe(settings.threads)
-    groups = groupby(benchmark.cases(config, peers), key=attrgetter("name"))
+    machine = describe(settings.threads, place)
+    groups = groupby(benchmark.cases(config, peers, place), key=attrgetter("name"))
     rows = [
         row for _, cases in groups for row in measure(tuple(cases), settings, progress=progress)
     ]
     with threads(settings.threads):
-        facts = benchmark.facts(config, rows) if hasattr(benchmark, "facts") else {}
+        facts = benchmark.facts(config, rows, place) if hasattr(benchmark, "facts") else {}
     return Report(
         benchmark=name, machine=machine, settings=settings, config=config, rows=rows, facts=facts
     )
 
 
-def _refuse_other(device: str | None) -> None:
+def _chosen(name: str, benchmark: Benchmark, device: str | None) -> torch.device:
     from mamba_core.device import choose_device
 
-    if device is not None and choose_device(device).type != "cpu":
-        raise ValueError(f"device '{device}': benchmarks were only ever run on the CPU: take cpu")
+    place = choose_device(device or "cpu")
+    if place.type not in benchmark.DEVICES:
+        known = ", ".join(benchmark.DEVICES)
+        raise ValueError(f"device '{device}': {name} is measured on {known} only.")
+    return place
 
 
 def _config(name: str, kind: type, fields: Mapping[str, Any]) -> Any:

@@ -8,32 +8,41 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mamba_core.bench import machine_speed, one_token, scan, ssd
 from mamba_core.bench.measure import Case, Contender, Row, threads
-from mamba_core.bench.memory import extra_bytes
+from mamba_core.bench.memory import extra_bytes, extra_device_bytes
+from mamba_core.bench.scan import Dtype
 from mamba_core.config import STRICT
 
 Count = Annotated[int, Field(ge=1)]
 PEERS: Mapping[str, Any] = {**scan.PEERS, **ssd.PEERS}
+DEVICES = ("cpu", "cuda")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config:
-    """Sizes; float32."""
+    """Sizes."""
 
     batch: Count = 2
     """Sequences of the selective scan, B."""
     channels: Count = 1536
     """Its channels, D; of the one token too."""
     length: Count = 2048
-    """Tokens of both scans, L."""
+    """Its tokens, L."""
     state: Count = 16
     """State per channel, N."""
+    dtype: Dtype = "float32"
+    """Of the tokens; parameters and states are float32."""
+    ssd_batch: Count = 1
+    """Sequences of SSD."""
+    ssd_length: Count = 2048
+    """Its tokens."""
     heads: Count = 24
-    """Heads of SSD (one sequence), H."""
+    """Heads of SSD, H."""
     headdim: Count = 64
     """Channels of a head, P."""
     ssd_state: Count = 128
@@ -44,25 +53,36 @@ class Config:
     """Lengths of the curve (64 channels, one sequence); [] for none."""
 
 
-def cases(config: Config, against: Sequence[str]) -> Iterator[Case]:
-    """Both scans, one token, growth with length, one thread and two."""
+def cases(config: Config, against: Sequence[str], device: torch.device) -> Iterator[Case]:
+    """Both scans, one token, growth with length; on a CPU, one thread and two."""
+    place: dict[str, Any] = {"dtype": getattr(torch, config.dtype), "device": device}
     size = {"B": config.batch, "D": config.channels, "L": config.length, "N": config.state}
     for backward in (False, True):
-        yield scan.case(f"selective_scan {_pass(backward)}", size, against, backward=backward)
-    heads = {"heads": config.heads, "headdim": config.headdim, "state": config.ssd_state}
-    scans = ssd.cases(
-        ssd.Config(length=config.length, **heads), [name for name in against if name in ssd.PEERS]
-    )
-    for case in scans:
+        name = f"selective_scan {_pass(backward)}"
+        yield scan.case(name, size, against, backward=backward, **place)
+    for case in ssd.cases(_ssd(config), against, device):
         yield replace(case, name=f"ssd {case.name}")
     for batch in (1, 8):
         token = {"B": batch, "D": config.channels, "N": config.state, "tokens": config.tokens}
-        yield one_token.case(token, against)
+        yield one_token.case(token, against, **place)
     for length in config.linear_lengths:
         long = {"B": 1, "D": 64, "L": length, "N": config.state}
-        yield scan.case("selective_scan by length", long, (), backward=False, exact_by="eager")
-    if (os.cpu_count() or 1) > 1:
-        yield _by_threads(scan.case("selective_scan by threads", size, (), backward=False))
+        name = "selective_scan by length"
+        yield scan.case(name, long, (), backward=False, exact_by="eager", **place)
+    if device.type == "cpu" and (os.cpu_count() or 1) > 1:
+        name = "selective_scan by threads"
+        yield _by_threads(scan.case(name, size, (), backward=False, **place))
+
+
+def _ssd(config: Config) -> ssd.Config:
+    return ssd.Config(
+        batch=config.ssd_batch,
+        length=config.ssd_length,
+        heads=config.heads,
+        headdim=config.headdim,
+        state=config.ssd_state,
+        dtype=config.dtype,
+    )
 
 
 def _pass(backward: bool) -> str:
@@ -86,45 +106,52 @@ def _by_threads(case: Case) -> Case:
     return replace(case, contenders=contenders)
 
 
-def facts(config: Config, rows: Sequence[Row]) -> dict[str, float]:
-    """The machine's rates, what fraction of each the forward passes reach, and memory.
+def facts(config: Config, rows: Sequence[Row], device: torch.device) -> dict[str, float]:
+    """The device's rates, what fraction of each the forward passes reach, and memory.
 
     Fractions are those of the best backend, by shortest wall-clock times.
     """
-    speed = machine_speed.rates()
-    found = {"triad GB/s": speed.gb_per_s, "torch.exp Gexp/s": speed.gexp_per_s}
+    speed = machine_speed.rates(device)
+    moved, exp = ("copy", "exp2") if device.type == "cuda" else ("triad", "torch.exp")
+    width = getattr(torch, config.dtype).itemsize
+    found = {f"{moved} GB/s": speed.gb_per_s, f"{exp} Gexp/s": speed.gexp_per_s}
     for row in rows:
-        work = _work(row)
+        work = _work(row, width)
         if row.status != "ok" or row.ms_min is None or row.ratio != 1.0 or work is None:
             continue
         seconds = row.ms_min / 1e3
         name = f"{row.case}, {row.contender}"
-        found[f"{name}: of triad"] = work.bytes / seconds / 1e9 / speed.gb_per_s
-        found[f"{name}: of torch.exp"] = work.exponentials / seconds / 1e9 / speed.gexp_per_s
-    return found | _memory(config)
+        found[f"{name}: of {moved}"] = work.bytes / seconds / 1e9 / speed.gb_per_s
+        found[f"{name}: of {exp}"] = work.exponentials / seconds / 1e9 / speed.gexp_per_s
+    return found | _memory(config, device)
 
 
-def _work(row: Row) -> machine_speed.Work | None:
+def _work(row: Row, width: int) -> machine_speed.Work | None:
     size = dict(row.size)
     if row.case == "selective_scan forward":
-        return machine_speed.scan_work(**size)
+        return machine_speed.scan_work(**size, width=width)
     if row.case == "ssd forward":
-        return machine_speed.ssd_work(**size)
+        return machine_speed.ssd_work(**size, width=width)
     if row.case.startswith("one token"):
-        return machine_speed.step_work(**size)
+        return machine_speed.step_work(**size, width=width)
     return None
 
 
-def _memory(config: Config) -> dict[str, float]:
+def _memory(config: Config, device: torch.device) -> dict[str, float]:
     """Largest memory of the forward pass over what its output takes, per backend."""
-    size = (config.batch, config.channels, config.length, config.state)
-    case = scan.case("memory", dict(zip("BDLN", size, strict=True)), (), backward=False)
+    size = {"B": config.batch, "D": config.channels, "L": config.length, "N": config.state}
+    dtype = getattr(torch, config.dtype)
+    case = scan.case("memory", size, (), backward=False, dtype=dtype, device=device)
+    output = dtype.itemsize * config.batch * config.channels * config.length
     found = {}
     for contender in case.contenders:
-        if contender.skip is None:
-            with contender.around():
+        if contender.skip is not None:
+            continue
+        with contender.around():
+            if device.type == "cuda":
+                extra: int | None = extra_device_bytes(contender.call, device)
+            else:
                 extra = extra_bytes(contender.call)
-            if extra is not None:
-                output = 4 * config.batch * config.channels * config.length
-                found[f"selective_scan forward, {contender.name}: memory / output"] = extra / output
+        if extra is not None:
+            found[f"selective_scan forward, {contender.name}: memory / output"] = extra / output
     return found

@@ -7,18 +7,25 @@ import os
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    import torch
+
+Facts = dict[str, str | int | float | None]
 _VERSIONS = ("mamba-core", "torch", "transformers", "numpy")
 
 
-def describe(threads: int) -> dict[str, str | int | float | None]:
+def describe(threads: int, device: torch.device | None = None) -> Facts:
     """Return the facts that belong beside every figure.
 
     :param threads: how many threads torch is given.
+    :param device: where things run; None is the CPU.
     :returns: ``cpu``, ``instructions`` (torch's own choice), ``processors`` (those this process
         may use), ``load`` (of the machine before the start, over one minute), ``threads``,
         ``system``, ``python``, one version per library (None where it is not installed), and
-        ``date`` in UTC.
+        ``date`` in UTC; on a GPU also ``gpu``, its ``multiprocessors``, ``cuda`` of torch and
+        ``triton``.
     """
     import torch
 
@@ -32,6 +39,19 @@ def describe(threads: int) -> dict[str, str | int | float | None]:
         "python": platform.python_version(),
         **{name: _version(name) for name in _VERSIONS},
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        **(_gpu(device) if device is not None and device.type == "cuda" else {}),
+    }
+
+
+def _gpu(device: torch.device) -> Facts:
+    import torch
+
+    found = torch.cuda.get_device_properties(device)
+    return {
+        "gpu": found.name,
+        "multiprocessors": found.multi_processor_count,
+        "cuda": torch.version.cuda,
+        "triton": _version("triton"),
     }
 
 

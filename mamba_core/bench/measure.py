@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
+from mamba_core.bench.clock import Clock, HostClock, Time
 from mamba_core.config import STRICT
 
 MIN_ROUNDS = 3
@@ -67,8 +67,8 @@ class Case:
     judge: Callable[[Any], Verdict]
     bound: float | None = None
     """The largest relative error that the judge lets pass."""
-    wait: Callable[[], None] = field(default=lambda: None)
-    """Returns when the device has finished; for devices that work on their own."""
+    clock: Clock = field(default_factory=HostClock)
+    """What times a call; for devices that work on their own, theirs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,8 @@ class Row:
     ms_q3: float | None = None
     ms_min: float | None = None
     cpu_ms: float | None = None
-    """Median processor time, of all threads and ended children: what it costs, waiting left out."""
+    """Median processor time, of all threads and ended children: what it costs, waiting left out.
+    On a GPU, what launching costs."""
     rounds: int = 0
     ratio: float | None = None
     """Median over the rounds of its time to the first contender's time in the same round."""
@@ -121,7 +122,7 @@ def measure(
         def round_done(number: int) -> None:
             tell(f"{cases[0].name}: timing", (1 + number) * len(every), total)
 
-        calls = [(every[i][1], every[i][0].wait) for i in ready]
+        calls = [(every[i][1], every[i][0].clock) for i in ready]
         times = dict(zip(ready, _in_turns(calls, settings, round_done), strict=True))
     tell(cases[0].name, total, total)
     firsts: dict[int, int] = {}
@@ -151,7 +152,7 @@ def _gate(case: Case, contender: Contender) -> Row:
     try:
         with contender.around():
             result = contender.call()
-            case.wait()
+            case.clock.settle()
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         return row("failed", note=f"{type(error).__name__}: {reason}")
@@ -161,21 +162,13 @@ def _gate(case: Case, contender: Contender) -> Row:
     return row("ok", error=verdict.error)
 
 
-@dataclass(frozen=True)
-class _Time:
-    """Seconds of one call."""
-
-    wall: float
-    cpu: float
-
-
 def _in_turns(
-    calls: Sequence[tuple[Contender, Callable[[], None]]],
+    calls: Sequence[tuple[Contender, Clock]],
     settings: Settings,
     round_done: Callable[[int], None],
-) -> list[list[_Time]]:
+) -> list[list[Time]]:
     """The times of all rounds, contender by contender; each round starts with another one."""
-    times: list[list[_Time]] = [[] for _ in calls]
+    times: list[list[Time]] = [[] for _ in calls]
     started = time.perf_counter()
     with _no_garbage_collection():
         for number in range(settings.rounds if calls else 0):
@@ -184,25 +177,14 @@ def _in_turns(
                 break
             for place in range(len(calls)):
                 index = (place + number) % len(calls)
-                times[index].append(_clock(*calls[index]))
+                times[index].append(_clocked(*calls[index]))
             round_done(number + 1)
     return times
 
 
-def _clock(contender: Contender, wait: Callable[[], None]) -> _Time:
+def _clocked(contender: Contender, clock: Clock) -> Time:
     with contender.around():
-        cpu, wall = _cpu_seconds(), time.perf_counter()
-        result = contender.call()
-        wait()
-        spent = _Time(time.perf_counter() - wall, _cpu_seconds() - cpu)
-    del result  # kept until here: freeing it is not part of the call
-    return spent
-
-
-def _cpu_seconds() -> float:
-    """Processor time of this process and of its children that have ended."""
-    children = os.times()
-    return time.process_time() + children.children_user + children.children_system
+        return clock.time(contender.call)
 
 
 @contextmanager
@@ -216,7 +198,7 @@ def _no_garbage_collection() -> Iterator[None]:
         gc.enable()
 
 
-def _timed(row: Row, times: Sequence[_Time], first: Sequence[_Time]) -> Row:
+def _timed(row: Row, times: Sequence[Time], first: Sequence[Time]) -> Row:
     q1, middle, q3 = _quartiles([spent.wall for spent in times])
     return replace(
         row,

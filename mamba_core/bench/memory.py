@@ -1,11 +1,14 @@
-"""How much memory a call takes at most, as the operating system counts it."""
+"""How much memory a call takes at most, as the operating system or a GPU's allocator counts it."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 _PROCESS = Path("/proc/self")
 
@@ -26,6 +29,21 @@ def extra_bytes(call: Callable[[], Any]) -> int | None:
     after = _kilobytes("VmHWM")
     del result
     return (after - before) * 1024
+
+
+def extra_device_bytes(call: Callable[[], Any], device: torch.device) -> int:
+    """The same on a GPU, of what torch has handed out; as in :func:`extra_bytes`."""
+    import torch
+
+    call()
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    result = call()
+    torch.cuda.synchronize(device)
+    after = torch.cuda.max_memory_allocated(device)
+    del result
+    return after - before
 
 
 def _give_back() -> None:

@@ -11,16 +11,19 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from mamba_core import scan_orders
+from mamba_core.bench.clock import clock_of
 from mamba_core.bench.measure import Case, Contender, Verdict
+from mamba_core.bench.problem import BOUNDS
+from mamba_core.bench.scan import Dtype
 from mamba_core.config import STRICT
 from mamba_core.registry import ScanOrderError
 from mamba_kernels import ops
 
 PEERS: Mapping[str, Any] = {}
+DEVICES = ("cpu", "cuda")
 Count = Annotated[int, Field(ge=1)]
 LOOKUPS = 1000
 """Per timed call: the milliseconds of a ``lookup`` row are microseconds per lookup."""
-_BOUND = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -39,17 +42,24 @@ class Config:
     """D."""
     state: Count = 16
     """N."""
+    batch: Count = 1
+    """Grids that are scanned at once."""
+    dtype: Dtype = "float32"
+    """Of the tokens of the scan."""
 
 
-def cases(config: Config, against: Sequence[str]) -> Iterator[Case]:
-    """Lookup of remembered tables, building, and the cross-scan forward and with backward."""
+def cases(config: Config, against: Sequence[str], device: torch.device) -> Iterator[Case]:
+    """Lookup of remembered tables, building, and the cross-scan forward and with backward.
+
+    Only the scans are on the device.
+    """
     for name in config.lookup:
         yield _lookup(name)
     shape = (config.side, config.side)
     for name in config.build:
         yield _build(name, shape)
     for backward in (False, True):
-        yield _cross_scan(config, backward)
+        yield _cross_scan(config, backward, device)
 
 
 def _lookup(name: str) -> Case:
@@ -99,19 +109,22 @@ def _judge_order(length: int) -> Callable[[Tensor], Verdict]:
     return judge
 
 
-def _cross_scan(config: Config, backward: bool) -> Case:
+def _cross_scan(config: Config, backward: bool, device: torch.device) -> Case:
     """Four paths summed: the order inside the op, or permuted copies as four groups of channels."""
-    order = _order("cross")((config.grid, config.grid))
-    inputs = _scan_inputs(config.channels, order.shape[1], config.state)
+    order = _order("cross")((config.grid, config.grid)).to(device)
+    dtype = getattr(torch, config.dtype)
+    tokens, per_path = _scan_inputs(config, order.shape[1])
+    inputs = [*(t.to(device, dtype) for t in tokens), *(t.to(device) for t in per_path)]
 
-    def timed(scan: Callable[..., Tensor], dtype: torch.dtype) -> tuple[Tensor, ...]:
-        given = [t.to(dtype).requires_grad_(backward) for t in inputs]
+    def solved(scan: Callable[..., Tensor], leaves: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        given = [t.detach().requires_grad_(backward) for t in leaves]
         y = scan(order, *given)
         if not backward:
             return (y,)
-        return (y, *torch.autograd.grad(y.square().sum(), given))
+        return (y, *torch.autograd.grad(y.float().square().sum(), given))
 
-    exact = [t.detach() for t in timed(_permuted, torch.float64)]
+    exact = [t.detach() for t in solved(_permuted, [t.double() for t in inputs])]
+    bound = 10 * BOUNDS[dtype]  # sums over four paths, and gradients of squares of them
 
     def judge(results: tuple[Tensor, ...]) -> Verdict:
         errors = [
@@ -119,37 +132,38 @@ def _cross_scan(config: Config, backward: bool) -> Case:
             for got, true in zip(results, exact, strict=True)
         ]
         worst = max(errors)
-        complaint = None if worst <= _BOUND else f"relative error {worst:.2g} above {_BOUND:g}"
+        complaint = None if worst <= bound else f"relative error {worst:.2g} above {bound:g}"
         return Verdict(worst, complaint)
 
     contenders = (
-        Contender("permute + scan + merge", lambda: timed(_permuted, torch.float32)),
-        Contender("order in the op", lambda: timed(_fused, torch.float32)),
+        Contender("permute + scan + merge", lambda: solved(_permuted, inputs)),
+        Contender("order in the op", lambda: solved(_fused, inputs)),
     )
     name = "cross-scan forward+backward" if backward else "cross-scan forward"
     size = {"K": 4, "H": config.grid, "W": config.grid, "D": config.channels, "N": config.state}
-    return Case(name, size, contenders, judge, _BOUND)
+    size |= {"B": config.batch}
+    return Case(name, size, contenders, judge, bound, clock_of(device))
 
 
-def _scan_inputs(channels: int, length: int, state: int) -> list[Tensor]:
-    """u, and per path delta, A, B, C, D of a fresh layer; one item, four paths, token order."""
+def _scan_inputs(config: Config, length: int) -> tuple[list[Tensor], list[Tensor]]:
+    """u, delta, B, C of tokens, in token order, and A, D of a fresh layer; four paths."""
     generator = torch.Generator().manual_seed(0)
+    batch, channels, state = config.batch, config.channels, config.state
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator)
 
-    return [
-        normal(1, channels, length),
-        normal(1, 4, channels, length) - 4,
-        -torch.arange(1.0, state + 1).repeat(4, channels, 1),
-        normal(1, 4, state, length),
-        normal(1, 4, state, length),
-        torch.ones(4, channels),
+    tokens = [
+        normal(batch, channels, length),
+        normal(batch, 4, channels, length) - 4,
+        normal(batch, 4, state, length),
+        normal(batch, 4, state, length),
     ]
+    return tokens, [-torch.arange(1.0, state + 1).repeat(4, channels, 1), torch.ones(4, channels)]
 
 
 def _fused(
-    order: Tensor, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor
+    order: Tensor, u: Tensor, delta: Tensor, B: Tensor, C: Tensor, A: Tensor, D: Tensor
 ) -> Tensor:
     y = ops.selective_scan(u, delta, A, B, C, D=D, delta_softplus=True, order=order)
     assert isinstance(y, Tensor)
@@ -157,7 +171,7 @@ def _fused(
 
 
 def _permuted(
-    order: Tensor, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor
+    order: Tensor, u: Tensor, delta: Tensor, B: Tensor, C: Tensor, A: Tensor, D: Tensor
 ) -> Tensor:
     """As VMamba's code does it: copies along each path, one scan in four groups, put back."""
     y = ops.selective_scan(

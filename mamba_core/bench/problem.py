@@ -18,6 +18,12 @@ from mamba_kernels import backends
 Function = Callable[..., Any]
 Results = Mapping[str, Tensor]
 OUT = "out"
+BOUNDS: Mapping[torch.dtype, float] = {
+    torch.float32: 1e-5,
+    torch.float16: 4e-3,
+    torch.bfloat16: 3e-2,
+}
+"""Of the relative error by the dtype of the tokens; in float32 the best are near 1e-7."""
 _SLICES = 16
 """The float64 gradients of all channels at once would need many gigabytes."""
 
@@ -42,8 +48,8 @@ class Problem:
     """Whether the gradients of all inputs are asked for too."""
     bound: float
     exact_by: str = "reference"
-    """The backend that is asked in float64; for great lengths ``eager``, which is tested against
-    the reference and is not as slow."""
+    """The backend that is asked in float64; for great lengths and on a GPU ``eager``, which is
+    tested against the reference and is not as slow."""
 
     def solve(self, function: Function, **options: Any) -> Results:
         """Call an implementation and return the output, and gradients if they are asked for."""
@@ -109,6 +115,20 @@ class Problem:
         return Verdict(worst)
 
 
+def placed(
+    inputs: Mapping[str, Tensor], tokens: Sequence[str], dtype: torch.dtype, device: torch.device
+) -> dict[str, Tensor]:
+    """Move inputs to a device; those named in ``tokens`` take the dtype, the rest stays float32."""
+    return {
+        name: x.to(device, dtype if name in tokens else torch.float32) for name, x in inputs.items()
+    }
+
+
+def exact_backend(device: torch.device) -> str:
+    """Return :attr:`Problem.exact_by` for a device: the reference is too slow on a GPU."""
+    return "reference" if device.type == "cpu" else "eager"
+
+
 def our_contenders(problem: Problem) -> list[Contender]:
     """Every backend of the kernels room but the reference, which is the judge; best first.
 
@@ -161,5 +181,5 @@ def chosen_peers(
     against: Sequence[str],
     problem: Problem,
 ) -> list[Contender]:
-    """The contenders of the peers that are asked for."""
-    return [contender for name in against for contender in peers[name](problem)]
+    """The contenders of the peers that are asked for; other names belong to other ops."""
+    return [contender for name in against if name in peers for contender in peers[name](problem)]

@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from mamba_core.bench.clock import clock_of
+from mamba_core.bench.gpu_peers import mamba_ssm_selective_scan
 from mamba_core.bench.mambapy_scan import selective_scan as mambapy_selective_scan
 from mamba_core.bench.measure import Case, Contender
-from mamba_core.bench.problem import Problem, chosen_peers, our_contenders
+from mamba_core.bench.problem import (
+    BOUNDS,
+    Problem,
+    chosen_peers,
+    exact_backend,
+    our_contenders,
+    placed,
+)
 from mamba_core.bench.transformers_scans import selective_scan as transformers_selective_scan
 from mamba_core.config import STRICT
 from mamba_kernels import ops
 
 Count = Annotated[int, Field(ge=1)]
+Dtype = Literal["float32", "float16", "bfloat16"]
 PEERS: Mapping[str, Callable[[Problem], Sequence[Contender]]] = {
     "transformers": transformers_selective_scan,
     "mambapy": mambapy_selective_scan,
+    "mamba_ssm": mamba_ssm_selective_scan,
 }
-_BOUND = 1e-5
-"""Of the relative error in float32; the best implementations are near 1e-7."""
+DEVICES = ("cpu", "cuda")
+TOKENS = ("u", "delta", "B", "C", "z")
+"""Inputs that have the dtype of the tokens."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config:
-    """Sizes; float32, with softplus, delta_bias, D and the gate z."""
+    """Sizes; with softplus, delta_bias, D and the gate z."""
 
     batch: Count = 2
     """Sequences, B."""
@@ -38,20 +50,25 @@ class Config:
     """Tokens, L."""
     state: Count = 16
     """State per channel, N."""
+    dtype: Dtype = "float32"
+    """Of the tokens; A, D and biases are float32."""
     curve_lengths: tuple[Count, ...] = (256, 512, 1024, 2048, 4096, 8192)
     """Lengths of the curve; [] for none."""
     curve_channels: Count = 64
     """Channels of the curve, which has one sequence."""
 
 
-def cases(config: Config, against: Sequence[str]) -> Iterator[Case]:
+def cases(config: Config, against: Sequence[str], device: torch.device) -> Iterator[Case]:
     """Forward; forward + backward; forward + backward of growing length."""
+    kind = getattr(torch, config.dtype)
     size = {"B": config.batch, "D": config.channels, "L": config.length, "N": config.state}
-    yield case("forward", size, against, backward=False)
-    yield case("forward+backward", size, against, backward=True)
+    for backward in (False, True):
+        name = "forward+backward" if backward else "forward"
+        yield case(name, size, against, backward=backward, dtype=kind, device=device)
     for length in config.curve_lengths:
         size = {"B": 1, "D": config.curve_channels, "L": length, "N": config.state}
-        yield case("forward+backward by length", size, against, backward=True)
+        name = "forward+backward by length"
+        yield case(name, size, against, backward=True, dtype=kind, device=device)
 
 
 def case(
@@ -60,23 +77,25 @@ def case(
     against: Sequence[str],
     *,
     backward: bool,
-    exact_by: str = "reference",
+    dtype: torch.dtype,
+    device: torch.device,
+    exact_by: str | None = None,
 ) -> Case:
-    """One size; ``exact_by`` as in :class:`Problem`."""
+    """One size; ``exact_by`` as in :class:`Problem`, None what suits the device."""
     problem = Problem(
         op="selective_scan",
         function=ops.selective_scan,
-        inputs=inputs(**size),
+        inputs=placed(inputs(**size), TOKENS, dtype, device),
         options={"delta_softplus": True},
         channels={"u": 1, "delta": 1, "A": 0, "D": 0, "z": 1, "delta_bias": 0},
         out_channels=1,
-        cotangent=_cotangent(size),
+        cotangent=_cotangent(size).to(device, dtype),
         backward=backward,
-        bound=_BOUND,
-        exact_by=exact_by,
+        bound=BOUNDS[dtype],
+        exact_by=exact_by or exact_backend(device),
     )
     contenders = (*our_contenders(problem), *chosen_peers(PEERS, against, problem))
-    return Case(name, size, contenders, problem.judge, _BOUND)
+    return Case(name, size, contenders, problem.judge, problem.bound, clock_of(device))
 
 
 def inputs(B: int, D: int, L: int, N: int) -> dict[str, Tensor]:

@@ -10,21 +10,36 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from mamba_core.bench.clock import clock_of
+from mamba_core.bench.gpu_peers import fla_ssd, mamba_ssm_ssd
 from mamba_core.bench.measure import Case, Contender
-from mamba_core.bench.problem import Problem, chosen_peers, our_contenders
+from mamba_core.bench.problem import (
+    BOUNDS,
+    Problem,
+    chosen_peers,
+    exact_backend,
+    our_contenders,
+    placed,
+)
+from mamba_core.bench.scan import Dtype
 from mamba_core.bench.transformers_scans import ssd as transformers_ssd
 from mamba_core.config import STRICT
 from mamba_kernels import ops
 
 Count = Annotated[int, Field(ge=1)]
-PEERS: Mapping[str, Callable[[Problem], Sequence[Contender]]] = {"transformers": transformers_ssd}
-_BOUND = 1e-5
-"""Of the relative error in float32."""
+PEERS: Mapping[str, Callable[[Problem], Sequence[Contender]]] = {
+    "transformers": transformers_ssd,
+    "mamba_ssm": mamba_ssm_ssd,
+    "fla": fla_ssd,
+}
+DEVICES = ("cpu", "cuda")
+TOKENS = ("x", "dt", "B", "C")
+"""Inputs that have the dtype of the tokens."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config:
-    """Sizes; float32, one group of B and C, with softplus, dt_bias and D."""
+    """Sizes; one group of B and C, with softplus, dt_bias and D."""
 
     batch: Count = 1
     """Sequences, B."""
@@ -36,9 +51,11 @@ class Config:
     """Channels of a head, P."""
     state: Count = 128
     """State per channel, N."""
+    dtype: Dtype = "float32"
+    """Of the tokens; A, D and dt_bias are float32."""
 
 
-def cases(config: Config, against: Sequence[str]) -> Iterator[Case]:
+def cases(config: Config, against: Sequence[str], device: torch.device) -> Iterator[Case]:
     """Forward; forward + backward."""
     size = {
         "B": config.batch,
@@ -47,20 +64,22 @@ def cases(config: Config, against: Sequence[str]) -> Iterator[Case]:
         "P": config.headdim,
         "N": config.state,
     }
+    dtype = getattr(torch, config.dtype)
     for name, backward in (("forward", False), ("forward+backward", True)):
         problem = Problem(
             op="ssd",
             function=ops.ssd,
-            inputs=inputs(**size),
+            inputs=placed(inputs(**size), TOKENS, dtype, device),
             options={"chunk_size": 256, "dt_softplus": True},
             channels={"x": 2, "dt": 2, "A": 0, "D": 0, "dt_bias": 0},
             out_channels=2,
-            cotangent=_cotangent(size),
+            cotangent=_cotangent(size).to(device, dtype),
             backward=backward,
-            bound=_BOUND,
+            bound=BOUNDS[dtype],
+            exact_by=exact_backend(device),
         )
         contenders = (*our_contenders(problem), *chosen_peers(PEERS, against, problem))
-        yield Case(name, size, contenders, problem.judge, _BOUND)
+        yield Case(name, size, contenders, problem.judge, problem.bound, clock_of(device))
 
 
 def inputs(B: int, L: int, H: int, P: int, N: int) -> dict[str, Tensor]:

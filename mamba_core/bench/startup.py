@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic.dataclasses import dataclass
 
 from mamba_core.bench.measure import Case, Contender, Verdict
 from mamba_core.config import STRICT
 
 PEERS: Mapping[str, Any] = {}
+DEVICES = ("cpu",)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -22,7 +24,7 @@ class Config:
     """Nothing to choose."""
 
 
-def cases(config: Config, against: Sequence[str]) -> Iterator[Case]:
+def cases(config: Config, against: Sequence[str], device: torch.device) -> Iterator[Case]:
     """Bare Python, the import, and the command that lists the tasks."""
     python = [sys.executable, "-c"]
     command = Path(sysconfig.get_path("scripts")) / "mamba-core"

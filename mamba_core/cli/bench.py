@@ -42,14 +42,16 @@ def run(
     fields: dict[str, dict[str, Any]],
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="kernels, scan, ssd, orders or startup; none: all."),
+        typer.Argument(
+            metavar="[NAME]", help="kernels, scan, ssd, orders, layers, startup; none: all."
+        ),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Timed calls per contender.")] = 7,
     seconds: Annotated[
         float, typer.Option(min=0.001, help="Timing per case, after at least 3 rounds.")
     ] = 60.0,
     threads: Annotated[int, typer.Option(min=1, help="Of torch.")] = 1,
-    device: Annotated[str | None, typer.Option(help="cpu; no other was tried yet.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, or cuda; not of startup.")] = None,
     against: Annotated[
         list[str] | None, typer.Option(help="Compare with this one only; may be repeated.")
     ] = None,

@@ -56,7 +56,8 @@ class DataPaths:
         Packed sequences (``context["cu_seqlens"]``) are each reversed in their own place. An
         order that is read both ways is worked out once.
         """
-        forward = {id(part): paths_of(part, context) for part, _ in self.parts}
+        once = {id(part): part for part, _ in self.parts}
+        forward = {key: paths_of(part, context) for key, part in once.items()}
         tables = [
             _backwards(forward[id(part)], context) if back else forward[id(part)]
             for part, back in self.parts

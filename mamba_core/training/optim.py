@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,8 @@ from torch.optim import AdamW
 from mamba_core.training.config import TrainConfig
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> AdamW:
-    """Return AdamW that decays matrices only.
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Return what is trained in groups for an optimiser that decays matrices only.
 
     Vectors (biases, norms, D, dt_bias) and parameters marked ``_no_weight_decay`` (A_log) are
     left alone: decaying them pulls the time scales of the scan towards a fixed value.
@@ -25,10 +26,16 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> AdamW:
             plain = parameter.ndim < 2 or getattr(parameter, "_no_weight_decay", False)
             (free if plain else decayed).append(parameter)
     groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": decayed, "weight_decay": weight_decay},
         {"params": free, "weight_decay": 0.0},
     ]
-    return AdamW([group for group in groups if group["params"]], lr=config.lr, betas=config.betas)
+    return [group for group in groups if group["params"]]
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> AdamW:
+    """Return AdamW that decays matrices only, see :func:`parameter_groups`."""
+    groups = parameter_groups(model, config.weight_decay)
+    return AdamW(groups, lr=config.lr, betas=config.betas)
 
 
 def lr_share(config: TrainConfig, steps: int) -> Callable[[int], float]:

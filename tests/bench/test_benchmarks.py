@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mamba_core import bench
-from mamba_core.bench import machine_speed, one_token, scan, ssd
+from mamba_core.bench import layers, machine_speed, one_token, scan, ssd
 from mamba_core.bench.measure import Contender, Row, Settings, measure
 from mamba_core.bench.memory import extra_bytes
 from mamba_core.bench.problem import Problem
@@ -20,12 +20,14 @@ from mamba_core.registry import ConfigError
 from mamba_kernels import ops
 
 ONCE = Settings(rounds=1)
+CPU = torch.device("cpu")
 TINY = {
     "kernels": {
         "batch": 1,
         "channels": 20,
         "length": 7,
         "state": 3,
+        "ssd_length": 7,
         "heads": 2,
         "headdim": 4,
         "ssd_state": 5,
@@ -35,6 +37,12 @@ TINY = {
     "scan": {"batch": 2, "channels": 5, "length": 7, "state": 3, "curve_lengths": (4, 5, 6)},
     "ssd": {"batch": 2, "length": 9, "heads": 3, "headdim": 4, "state": 5},
     "orders": {"side": 9, "grid": 3, "channels": 2, "state": 3},
+    "layers": {
+        "d_model": 64,
+        "lengths": (4, 5, 6),
+        "token_d_model": 64,
+        "token_batches": (1, 2),
+    },
     "startup": {},
 }
 SCAN = {"op": "selective_scan", "function": ops.selective_scan, "options": {"delta_softplus": True}}
@@ -88,7 +96,7 @@ def test_kernels_adds_facts_about_the_machine_and_the_scans():
 
 
 def test_one_token_rejects_what_is_wrong_and_what_is_not_a_number():
-    case = one_token.case({"B": 1, "D": 4, "N": 3, "tokens": 3}, ())
+    case = one_token.case({"B": 1, "D": 4, "N": 3, "tokens": 3}, (), torch.float32, CPU)
     ready = next(contender for contender in case.contenders if contender.skip is None)
     with ready.around():
         out = ready.call()
@@ -143,6 +151,25 @@ def test_exact_of_many_channels_is_put_together_rightly():
     torch.testing.assert_close(problem.exact["out"], whole, rtol=1e-12, atol=1e-12)
 
 
+def test_layers_say_what_the_weights_cost_and_how_each_mixer_grows():
+    report = report_of("layers")
+    assert {growth.contender for growth in report.growth} == {"mamba1", "mamba2", "attention"}
+    facts = {name for name in report.facts if name.endswith("time / reading the weights")}
+    assert len(facts) == 4
+    assert all(report.facts[name] > 0 for name in facts)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_layers_reject_the_wrong_and_gradients_that_are_not_finite(dtype):
+    config = layers.Config(**TINY["layers"] | {"lengths": (70,)}, dtype=dtype)
+    for case in layers.cases(config, (), CPU):
+        result = case.contenders[0].call()
+        assert case.judge(result).complaint is None
+        assert "off by" in case.judge(replace(result, out=result.out + 1)).complaint
+        lost = (torch.full((1,), float("nan")),)
+        assert "gradient" in case.judge(replace(result, gradients=lost)).complaint
+
+
 @pytest.mark.parametrize("leave_out", ["D", "z", "delta_bias"])
 def test_the_gate_rejects_a_forgotten_input(leave_out):
     problem = scan_problem()
@@ -185,7 +212,7 @@ def test_a_wrong_peer_is_reported_and_not_timed(monkeypatch):
 
     monkeypatch.setattr(scan, "PEERS", {"wrong": wrong})
     config = scan.Config(**TINY["scan"] | {"curve_lengths": ()})
-    first = next(iter(scan.cases(config, ["wrong"])))
+    first = next(iter(scan.cases(config, ["wrong"], CPU)))
     row = measure([first], ONCE)[-1]
     assert (row.contender, row.status, row.ms) == ("wrong", "wrong", None)
     assert calls == [1]

@@ -59,7 +59,7 @@ def test_device_is_the_cpu_or_an_error(capsys):
     assert "device 'gpu': no such device; here: cpu" in err
     code, _, err = call(capsys, "bench", "scan", *TINY, "--device", "meta")
     assert code == 1
-    assert "device 'meta': benchmarks were only ever run on the CPU" in err
+    assert "device 'meta': scan is measured on cpu, cuda only" in err
 
 
 def test_table(capsys):

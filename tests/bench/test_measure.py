@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mamba_core.bench import Case, Contender, Settings, Verdict, measure
+from mamba_core.bench.clock import HostClock
 from mamba_core.bench.measure import MIN_ROUNDS, threads
 
 TWICE = Settings(rounds=2)
@@ -132,10 +133,22 @@ def test_stops_early_but_not_before_a_median():
     assert row.rounds == MIN_ROUNDS
 
 
-def test_waits_for_the_device():
-    waits = []
-    measure([case(Contender("a", lambda: 4), wait=lambda: waits.append(1))], TWICE)
-    assert len(waits) == 1 + 2
+class Watched(HostClock):
+    def __init__(self):
+        self.timed = self.settled = 0
+
+    def time(self, call):
+        self.timed += 1
+        return super().time(call)
+
+    def settle(self):
+        self.settled += 1
+
+
+def test_the_clock_of_the_case_waits_after_the_check_and_times_every_round():
+    clock = Watched()
+    measure([case(Contender("a", lambda: 4), clock=clock)], TWICE)
+    assert (clock.settled, clock.timed) == (1, 2)
 
 
 def test_nobody_fits():

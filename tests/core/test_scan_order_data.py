@@ -112,6 +112,22 @@ def test_sorting_packed_stays_inside():
         scan_orders.paths_of(order, {})
 
 
+def test_an_order_read_both_ways_is_worked_out_once():
+    calls = []
+
+    class Counted:
+        inputs = ()
+
+        def __call__(self, context):
+            calls.append(1)
+            return torch.arange(4)
+
+    one = scan_orders.DataPaths.of([Counted()])
+    both = scan_orders.DataPaths.of([one, one.reversed()])
+    assert both({"cu_seqlens": torch.tensor([0, 3, 4])}).tolist() == [[0, 1, 2, 3], [2, 1, 0, 3]]
+    assert len(calls) == 1
+
+
 def test_quadtree_reads_the_best_quadrant_finer():
     scores = torch.zeros(2, 4, 4)
     scores[0, 0, 3] = 1  # quadrant 1

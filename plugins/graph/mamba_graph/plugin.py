@@ -21,6 +21,7 @@ _PRESETS = (
     "tiny",
     "graph_mamba",
     "graph_mamba_small",
+    "graph_mamba_node",
     "gmn",
     "gmn_walks",
     "gred",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import networkx as nx
@@ -14,6 +17,7 @@ import pytest
 import torch
 from graph_cases import random_graph
 
+from mamba_core import registry
 from mamba_graph.benchmarks import (
     distance,
     esol,
@@ -24,13 +28,16 @@ from mamba_graph.benchmarks import (
     tu_folds,
     wl_svm,
 )
-from mamba_graph.benchmarks.fit import FitOptions
-from mamba_graph.benchmarks.node_sets import gcn_16, source_of
+from mamba_graph.benchmarks.fit import FitOptions, fit
+from mamba_graph.benchmarks.node_recipes import RECIPES, Recipe
+from mamba_graph.benchmarks.node_sets import gcn_16, settings, source_of
 from mamba_graph.benchmarks.plots import draw
 from mamba_graph.benchmarks.record import Record, rows_in
 from mamba_graph.data.config import Collection
 from mamba_graph.data.made import ring_transfer, tree_neighbors_match
 from mamba_graph.data.read import read
+from mamba_graph.data.samples import prepared
+from mamba_graph.networks.presets import PRESETS
 from mamba_graph.node_level.objective import roc_auc
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -58,6 +65,28 @@ def test_gcn_on_cora(shared_graphs):
     """Fewer epochs and one seed; the whole of it gave 82.27 on average."""
     graph = read(source_of(shared_graphs / "pyg", "Cora"))[0]
     assert 100 * gcn_16(graph, 0, epochs=80) == pytest.approx(80.5, abs=2.5)
+
+
+@pytest.mark.parametrize("name", [*tu_folds.RECIPES, "another"])
+def test_recipes_build_what_they_say(name, monkeypatch):
+    sizes = {"classes": 2, "features": 3, "edge_features": 0}
+    monkeypatch.setattr(tu_folds, "_sizes", lambda root, name: sizes)
+    for preset in ("gin", "gps", "graph_mamba_small"):
+        recipe = tu_folds.recipe_of(name, preset, {})
+        run = {"set": name, "preset": preset, "order": None, **asdict(recipe)}
+        model = registry.build("graph-cls", preset=preset, **tu_folds.model_fields(Path(), run))
+        config = model.config
+        assert (config.d_model, config.dropout) == (recipe.d_model, recipe.dropout)
+        assert recipe.layer_dropout in (None, config.network.dropout)
+        assert recipe.depth in (None, config.network.depth)
+        assert recipe.encoded <= (config.encoding is not None)
+
+
+def test_a_recipe_takes_changes_and_keeps_the_rest():
+    own = tu_folds.recipe_of("NCI1", "gin", {})
+    changed = tu_folds.recipe_of("NCI1", "gin", {"epochs": 1})
+    assert changed == replace(own, epochs=1) != own
+    assert tu_folds.recipe_of("NCI1", "gcn", {}) == tu_folds.RECIPES["NCI1"][""]
 
 
 @pytest.mark.slow
@@ -125,6 +154,36 @@ def test_what_is_kept_for_backward_grows_with_the_graph():
         for length in (8, 32)
     ]
     assert 3 < kept[1] / kept[0] < 5  # four times the nodes
+
+
+def test_recipes_are_of_known_networks_and_can_be_changed():
+    given = {field.name: None for field in dataclasses.fields(Recipe)}
+    for (name, preset), found in RECIPES.items():
+        fields = {"features": 3, "d_model": found.d_model, "feature_dropout": 0.1}
+        network = PRESETS[preset]["network"] | found.network
+        registry.config("graph-node", preset=preset, network=network, encoding=None, **fields)
+        row = settings(argparse.Namespace(set=name, **given), preset)
+        assert row == dataclasses.asdict(found)
+        changed = argparse.Namespace(**{**given, "set": name, "epochs": 7, "dropout": 0.0})
+        assert settings(changed, preset) == {**row, "epochs": 7, "dropout": 0.0}
+
+
+def test_a_strong_decay_leaves_vectors_and_time_scales_alone():
+    """With a loss of no gradient only the decay moves parameters."""
+    from mamba_graph.node_level.data import NodeSplit
+
+    model = registry.build("graph-node", preset="tiny", features=3)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    graph = prepared(random_graph(12, 20, features=3), model.config, "g")
+    nobody = torch.zeros(12, dtype=torch.bool)
+    split = NodeSplit([{**graph, "node_y": nobody.long(), "node_mask": nobody}], 0, 1)
+    options = FitOptions(epochs=2, lr=0.1, weight_decay=1.0, decays="matrices", val_every=2)
+    fitted = fit("graph-node", model, split, split, options, "roc_auc")
+    assert fitted.epoch == 2  # the first was not validated
+    for name, parameter in fitted.model.named_parameters():
+        moved = not torch.equal(parameter, before[name])
+        decayed = parameter.ndim > 1 and not getattr(parameter, "_no_weight_decay", False)
+        assert moved == (decayed and bool(before[name].any())), name
 
 
 def test_a_record_is_taken_up_again(tmp_path):

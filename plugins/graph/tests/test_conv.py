@@ -186,6 +186,17 @@ def test_norms_by_name(norm):
     assert bool(made.norm_inputs) == (norm in ("layer_norm", "graph_norm"))
 
 
+@pytest.mark.parametrize(("residual", "kept"), [(True, 2), (False, 0)])
+def test_residuals_stand_around_both_parts_or_none(residual, kept):
+    """With all weights at zero only what goes around the parts is left."""
+    data = wide(random_graph(9, 12, 0))
+    made = layer(norm=None, residual=residual)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.zero_()
+        assert torch.equal(made(data.x, data.edge_index), kept * data.x)
+
+
 def test_reset_is_a_fresh_start():
     made = layer(mixer={"name": "mamba1", "d_state": 4}, bidirectional=True)
     with torch.no_grad():

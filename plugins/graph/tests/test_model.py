@@ -130,6 +130,26 @@ def test_laplacian_signs_are_drawn_in_training_only():
         assert not torch.allclose(model(**batch)["logits"], model(**batch)["logits"])
 
 
+def test_features_are_dropped_in_training_and_not_for_the_order():
+    """A share of zeros where the encoder reads; the orders' ties go by what was given."""
+    model = build("graph_mamba_node", feature_dropout=0.5)
+    batch = packed([prepared(random_graph(200, 300), model.config, "g")])
+    read, ordered = [], []
+    model.body.nodes.register_forward_pre_hook(lambda _, args: read.append(args[0]))
+    model.body.network.register_forward_pre_hook(
+        lambda _, args: ordered.append(args[2].context["features"])
+    )
+    with torch.no_grad():
+        model(**batch)
+        model.train()(**batch)
+    assert torch.equal(read[0], batch["x"])
+    kept = read[1] != 0
+    share = kept.float().mean() / (batch["x"] != 0).float().mean()
+    assert 0.4 < share < 0.6
+    torch.testing.assert_close(read[1][kept], 2 * batch["x"][kept])
+    assert torch.equal(ordered[1], batch["x"])
+
+
 def test_nothing_waits_for_the_device():
     """Fake tensors have no values: whoever asks for one would wait for the device.
 

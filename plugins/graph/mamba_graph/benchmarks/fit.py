@@ -7,15 +7,19 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from mamba_core import registry
 from mamba_core.training.data import Split, epoch_order
+from mamba_core.training.optim import parameter_groups
 
 Values = dict[str, Tensor]
+Decays = Literal["all", "matrices"]
+"""``matrices`` leaves biases, norms and the scan's time scales alone, as ``mamba-core train`` does:
+a must where the decay is strong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +30,8 @@ class FitOptions:
     batch_size: int = 32
     lr: float = 1e-3
     weight_decay: float = 1e-2
+    decays: Decays = "all"
+    """What ``weight_decay`` is of."""
     warmup: float = 0.05
     """Share of the steps."""
     clip: float = 1.0
@@ -34,6 +40,8 @@ class FitOptions:
     """Epochs without a better validation score after which to stop."""
     enough: float | None = None
     """Score with which to stop."""
+    val_every: int = 1
+    """Epochs between validations; the last is validated in any case."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +86,8 @@ def fit(
     spec = registry.spec(task)
     loss_of: Any = registry.resolve(spec.loss)  # type: ignore[arg-type]
     sign = -1 if score in ("rmse", "mae") else 1
-    optimizer = torch.optim.AdamW(
-        model.parameters(), options.lr, weight_decay=options.weight_decay, fused=True
-    )
+    parameters = list(model.parameters())
+    optimizer = torch.optim.AdamW(_groups(model, options), options.lr, fused=True)
     steps = options.epochs * math.ceil(len(train) / options.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _share(steps, options.warmup))
     best, state, at = -math.inf, copy.deepcopy(model.state_dict()), 0
@@ -93,9 +100,11 @@ def fit(
             optimizer.zero_grad()
             loss = loss_of(model(**{name: batch[name] for name in spec.inputs}), batch)
             loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), options.clip)
+            nn.utils.clip_grad_norm_(parameters, options.clip)
             optimizer.step()
             schedule.step()
+        if epoch % options.val_every and epoch < options.epochs:
+            continue
         value = sign * measure(task, model, val, options.batch_size)[score]
         if value > best:
             best, state, at = value, copy.deepcopy(model.state_dict()), epoch
@@ -106,6 +115,13 @@ def fit(
     seconds = time.process_time() - start
     model.load_state_dict(state)
     return Fitted(model=model.eval(), score=sign * best, epoch=at, seconds=seconds, epochs=epoch)
+
+
+def _groups(model: nn.Module, options: FitOptions) -> list[dict[str, Any]]:
+    decay = options.weight_decay
+    if options.decays == "all":
+        return [{"params": list(model.parameters()), "weight_decay": decay}]
+    return parameter_groups(model, decay)
 
 
 def _share(steps: int, warmup: float) -> Any:

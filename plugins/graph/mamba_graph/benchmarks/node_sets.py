@@ -10,6 +10,7 @@ Cora and CiteSeer on their public split, by accuracy; the heterophilous sets on 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 from functools import partial
@@ -27,6 +28,7 @@ from torch_geometric.transforms import NormalizeFeatures
 from mamba_core import registry
 from mamba_core.cli.output import terminal_track
 from mamba_graph.benchmarks.fit import FitOptions, fit, measure
+from mamba_graph.benchmarks.node_recipes import Recipe, recipe_of
 from mamba_graph.benchmarks.record import Record, Row
 from mamba_graph.data.config import Collection
 from mamba_graph.data.read import read
@@ -109,27 +111,22 @@ def linear(graph: Data, split: int) -> float:
 def preset_row(source: Collection, graph: Data, run: Row) -> Row:
     """Train a preset; return the test score and what was seen on the way."""
     torch.manual_seed(run["seed"])
-    network = dict(PRESETS[run["model"]].get("network", {}))
+    network = PRESETS[run["model"]].get("network", {}) | run["network"]
     network |= {name: run[name] for name in ("order", "conv") if run[name] is not None}
+    shape = {name: run[name] for name in ("d_model", "feature_dropout", "dropout")}
     fields: dict[str, Any] = {
         "features": graph.x.shape[1],
         "classes": int(graph.y.max()) + 1,
-        "dropout": run["dropout"],
-        "d_model": run["d_model"],
         "network": network,
         "encoding": None,
+        **shape,
     }
     model = registry.build("graph-node", preset=run["model"], **fields)
     config: Any = model.task.config  # type: ignore[union-attr]
     data = NodesDataset(NodesData(source=source, split=run["split"], parts=run["parts"]), config)
     score = "accuracy" if source.family == "planetoid" else "roc_auc"
-    options = FitOptions(
-        epochs=run["epochs"],
-        batch_size=1,
-        lr=run["lr"],
-        weight_decay=run["weight_decay"],
-        seed=run["seed"],
-    )
+    training = {name: run[name] for name in ("epochs", "lr", "weight_decay", "val_every", "seed")}
+    options = FitOptions(batch_size=1, decays="matrices", **training)
     parts = data.train(seed=run["seed"]), data.val(seed=0), data.test(seed=0)
     fitted = fit("graph-node", model, *parts[:2], options, score)
     return {
@@ -163,6 +160,13 @@ def summary(rows: list[Row]) -> Row:
     }
 
 
+def settings(given: argparse.Namespace, model: str) -> Row:
+    """Return the recipe of a set and model, and what the command line has in its place."""
+    found = dataclasses.asdict(recipe_of(given.set, model))
+    asked = {name: getattr(given, name) for name in found if name != "network"}
+    return found | {name: value for name, value in asked.items() if value is not None}
+
+
 def main() -> None:
     """Print a line per model."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -171,11 +175,10 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True, help="folder with NAME/raw")
     parser.add_argument("--seeds", type=int, default=3, help="of sets with one split")
     parser.add_argument("--splits", type=int, default=10, help="of sets with ten")
-    parser.add_argument("--epochs", type=int, default=200)
-    parser.add_argument("--lr", type=float, default=5e-3)
-    parser.add_argument("--weight-decay", type=float, default=1e-2)
-    parser.add_argument("--dropout", type=float, default=0.5)
-    parser.add_argument("--d-model", type=int, default=64)
+    for one in dataclasses.fields(Recipe):
+        if one.name != "network":  # in place of the recipe's
+            words = f"--{one.name.replace('_', '-')}"
+            parser.add_argument(words, type=type(getattr(Recipe(), one.name)))
     parser.add_argument("--parts", type=int, default=1, help="regions per epoch")
     parser.add_argument("--order", help="of the nodes, in place of the preset's")
     parser.add_argument("--conv", help="message passing, in place of the preset's")
@@ -186,13 +189,13 @@ def main() -> None:
     graph = read(source)[0]
     one_split = graph.train_mask.dim() == 1
     repeats = range(given.seeds if one_split else given.splits)
-    same = ("set", "order", "conv", "epochs", "lr", "weight_decay", "dropout", "d_model", "parts")
-    shared = {name: getattr(given, name) for name in same}
+    shared = {name: getattr(given, name) for name in ("set", "order", "conv", "parts")}
     found: dict[str, list[Row]] = {}
     plan = list(itertools.product(repeats, given.models))
     for k, model in terminal_track(plan, lambda one: f"{given.set}, {one[1]}, {one[0]}"):
         seed, split = (k, 0) if one_split else (0, k)
-        run = {**shared, "model": model, "seed": seed, "split": split}
+        which = {"model": model, "seed": seed, "split": split}
+        run = {**shared, **settings(given, model), **which}
         row = record.once(run, partial(measured, source, graph, run))
         found.setdefault(model, []).append(row)
     for rows in found.values():

@@ -115,6 +115,7 @@ class GraphBody(nn.Module):
         )
         context = context_of(edge_index, batch, cu_seqlens, features=x, noise=noise)
         graphs = PackedGraphs(edge_index, batch, cu_seqlens, context)
+        x = F.dropout(x, self.config.feature_dropout, self.training)
         h = F.dropout(self.nodes(x), self.config.dropout, self.training)
         if self.places is not None:
             h = h + self.places(self._signed(encoding, batch, cu_seqlens))

@@ -35,7 +35,9 @@ class GraphMamba:
     """Drawn neighbours that stand before each node in the sequence."""
     merge: Merge = "mean"
     """How the paths become one."""
-    norm: Norm = "batch_norm"
+    residual: bool = True
+    """Add a layer's input to what its message passing and its scan return."""
+    norm: Norm | None = "batch_norm"
     """After each part."""
     dropout: Rate = 0.0
     """After each part."""
@@ -134,6 +136,8 @@ class Polynormer:
     """Of global attention."""
     heads: Count = 8
     """Of both."""
+    post_bn: bool = True
+    """A batch norm in each local layer, PyG's name for it."""
     dropout: Rate = 0.3
     """After each layer."""
 
@@ -197,8 +201,10 @@ class GraphConfig:
     """Added to the node features; None adds nothing."""
     draws: Count = 1
     """Outputs to average, in eval mode, where the order is drawn; seeded and repeatable."""
+    feature_dropout: Rate = 0.0
+    """On the features themselves, before the encoder: for bags of words and few answers."""
     dropout: Rate = 0.0
-    """On the features and before the head."""
+    """On the encoded features and before the head."""
 
     @model_validator(mode="after")
     def _degrees_are_columns(self) -> GraphConfig:

@@ -36,6 +36,7 @@ class GraphMambaNetwork(GraphNetwork):
                 order=config.order,
                 bidirectional=config.bidirectional,
                 merge=config.merge,
+                residual=config.residual,
             )
             for conv in make_convs(config.conv, d_model, config.depth)
         )

@@ -70,7 +70,9 @@ class PolynormerNetwork(GraphNetwork):
         )
         self.skips = nn.ModuleList(nn.Linear(d_model, d_model) for _ in count)
         self.norms = nn.ModuleList(nn.LayerNorm(d_model) for _ in count)
-        self.batch_norms = nn.ModuleList(RowNorm(d_model) for _ in count)
+        self.batch_norms = nn.ModuleList(
+            RowNorm(d_model) if config.post_bn else nn.Identity() for _ in count
+        )
         self.norm = nn.LayerNorm(d_model)
         self.attention = nn.ModuleList(
             LinearAttention(d_model, config.heads, config.dropout)

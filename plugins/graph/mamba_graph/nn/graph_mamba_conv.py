@@ -38,6 +38,9 @@ class GraphMambaConv(nn.Module):
     :param bidirectional: also backwards, each graph in its own place.
     :param merge, share: how the paths become one and what they have in common, see
         :class:`~mamba_core.mixers.MultiScan`.
+    :param residual: add ``x`` to what the message passing and the scan return, as ``GPSConv``
+        does. Without, a node is known by its neighbours (and itself where ``conv`` reads it)
+        rather than by its own features: for few answers and nodes like their neighbours.
     :param generator: draws for orders with noise in training; None takes torch's own. In eval
         mode draws are fixed.
     """
@@ -58,13 +61,15 @@ class GraphMambaConv(nn.Module):
         bidirectional: bool = False,
         merge: Merge = "mean",
         share: Share | None = None,
+        residual: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.channels, self.conv, self.dropout = channels, conv, dropout
         self.mixer_choice = MixerChoice.parse(mixer)
         self.order_name, self.bidirectional = order, bidirectional
-        self.merge, self.share, self.generator = merge, share, generator
+        self.merge, self.share, self.residual = merge, share, residual
+        self.generator = generator
         self.order = node_order(order, bidirectional)
         self.scan = self._make_scan()
         self.mlp = nn.Sequential(
@@ -142,13 +147,15 @@ class GraphMambaConv(nn.Module):
             if isinstance(local, tuple):
                 local, edge_attr = local
             local = F.dropout(local, p=self.dropout, training=self.training)
-            outputs.append(self._normed(self.norm1, local + x, batch, cu_seqlens))
+            local = local + x if self.residual else local
+            outputs.append(self._normed(self.norm1, local, batch, cu_seqlens))
         if order is None:
             read = self._ordered(x, edge_index, batch, cu_seqlens, rank)
         else:
             read = self._scanned(x, order, cu_seqlens, tokens)
         read = F.dropout(read, p=self.dropout, training=self.training)
-        outputs.append(self._normed(self.norm2, read + x, batch, cu_seqlens))
+        read = read + x if self.residual else read
+        outputs.append(self._normed(self.norm2, read, batch, cu_seqlens))
         out = sum(outputs[1:], outputs[0])
         out = self._normed(self.norm3, out + self.mlp(out), batch, cu_seqlens)
         return out if edge_attr is None else (out, edge_attr)

@@ -90,12 +90,12 @@ class Relabelled:
 
     def _rooted(self, roots: Ints) -> Any:
         """One more node, from which an edge leads to each root: one search visits everything."""
-        size = len(self.order)
-        to_roots = sparse.csr_array(
-            (np.ones(len(roots)), (np.zeros(len(roots), dtype=np.int64), roots)), shape=(1, size)
-        )
-        empty = sparse.csr_array((size + 1, 1))
-        return sparse.csr_array(sparse.hstack([sparse.vstack([self.adjacency, to_roots]), empty]))
+        # a last row put behind the others by hand: scipy's stacking takes longer than the search
+        size, held = len(self.order), self.adjacency
+        starts = np.append(held.indptr, held.indptr[-1] + len(roots)).astype(held.indptr.dtype)
+        columns = np.concatenate([held.indices, roots]).astype(held.indices.dtype)
+        entries = (np.ones(len(columns)), columns, starts)
+        return sparse.csr_array(entries, shape=(size + 1, size + 1))
 
     def far_ends(self) -> Ints:
         """Return a node at the far end of each component, seen from its root; few edges first."""
