@@ -17,7 +17,7 @@ from mamba_core.file_batches import Progress
 from mamba_core.training.data import SampleStream
 from mamba_core.training.optim import lr_share, make_optimizer, update_average
 from mamba_recsys.evaluation import evaluate
-from mamba_recsys.interactions import Interactions, Parts
+from mamba_recsys.interactions import InteractionError, Interactions, Parts
 from mamba_recsys.next_item.config import NextItemTrain
 from mamba_recsys.next_item.data import TrainSplit
 from mamba_recsys.next_item.model import NextItemModel
@@ -51,10 +51,13 @@ def fit(
     :param split: the histories to learn from, at least one.
     :param max_length: events that are read to validate.
     :param config: steps, optimiser, patience, precision; its device and strategy are not used.
-    :raises ValueError: without histories, or for a loss that is not finite.
+    :raises InteractionError: without histories.
+    :raises ValueError: for a loss that is not finite.
     """
     if not len(split):
-        raise ValueError("no user has two training events: give longer histories")
+        raise InteractionError(
+            "no history of a user or session has two training events: give longer ones"
+        )
     per_epoch = -(-len(split) // config.batch_size)
     steps = config.max_steps or config.max_epochs * per_epoch
     every = min(config.val_every or per_epoch, steps)

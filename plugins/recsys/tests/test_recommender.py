@@ -159,6 +159,7 @@ def bad(**columns):
         (bad(user_id=1, item_id=[1, 2, 2, 1], timestamp=[1, 5, 5, 7]), "row 2: user 1, item 2"),
         (bad().drop(columns="item_id"), "no column 'item_id'"),
         (bad().head(0), "there is no event"),
+        (bad().groupby("user_id").head(1), "no history of a user or session has two training"),
     ],
 )
 def test_bad_tables_are_named(frame, message):
