@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from mamba_core._version import __version__
 from mamba_core.atomic import new_folder
+from mamba_core.fresh import fresh
 from mamba_registry.configs import make_config
 from mamba_registry.errors import (
     ConfigError,
@@ -172,7 +173,6 @@ def from_pretrained(
     :raises TaskNotFoundError: when its plugin is missing, with the distribution it came from.
     :raises ConfigError: for config fields that the installed plugin does not have.
     """
-    from mamba_core import registry
     from mamba_core.device import choose_device
 
     device = choose_device(str(device))
@@ -183,7 +183,7 @@ def from_pretrained(
         config = make_config(load_ref(spec, "config"), described["config"])
     except ConfigError as error:
         raise ConfigError(f"{path / CONFIG}: {error}") from error
-    model = registry.build(spec.full_id, config=config)
+    model = fresh(spec.full_id, config=config)
     load_weights(model, path / described["weights"], keep_dtype=dtype is None, strict=strict)
     record: Any = model.task
     model.task = dataclasses.replace(record, weights=str(path))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mamba_core.fresh import fresh
 from mamba_registry import catalog, tasks
 from mamba_registry.catalog import disable_plugins, isolated, plugins, refresh
 from mamba_registry.configs import config_error
@@ -150,30 +151,16 @@ def build(
     path = None if wanted is None or named is not None else Path(wanted)
     if path is not None and not path.is_file():
         return _from_folder(task_id, path, bool(preset is not None or config or fields))
-    spec, chosen, record = tasks.choose(
-        task_id, preset=preset, config=config, weights=named, fields=fields
-    )
-    model = _construct(spec, chosen)
+    model = fresh(task_id, preset=preset, config=config, weights=named, fields=fields)
     if path is not None:
-        record = dataclasses.replace(record, weights=str(path))
-    model.task = record  # type: ignore[assignment]
+        record: Any = model.task
+        model.task = dataclasses.replace(record, weights=str(path))
     if named is not None or path is not None:
         from mamba_core.pretrained import load_weights
 
         convert = resolve(named.converter) if named is not None and named.converter else None
         load_weights(model, path or _fetched(named), convert=convert)  # type: ignore[arg-type]
         model.eval()
-    return model
-
-
-def _construct(spec: TaskSpec, config: Any) -> nn.Module:
-    from torch import nn
-
-    model = tasks.load_ref(spec, "builder")(config)
-    if not isinstance(model, nn.Module):
-        raise TaskSpecError(
-            f"the builder of '{spec.full_id}' returned {model!r}: expected a torch.nn.Module"
-        )
     return model
 
 

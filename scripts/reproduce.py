@@ -38,7 +38,7 @@ _ORDERS += ("--batch", "32", "--lr", "2e-3", "--d-model", "32", "--depth", "3", 
 _ORDERS += ("--layer-dropout", "0.1")
 _PEERS = ("gcn_tuned", "polynormer", "graph_mamba_small")
 _NODES = ("--root", "{data}/pyg", "--record", "{out}/nodes.jsonl")
-_SMALL = ("--dropout", "0.2", "--d-model", "32")
+_CITATIONS = ("gcn_16", "gcn_tuned", "polynormer", "graph_mamba_node")
 _FAR = ("graph_mamba_small", "gps", "gred", "gcn", "--record", "{out}/distance.jsonl")
 _TREES = ("--graphs", "800", "--epochs", "12", "--batch", "50")
 _LINKS = ("--root", "{data}/pyg", "--seeds", "1", "--record", "{out}/links.jsonl")
@@ -128,31 +128,20 @@ TABLES: dict[str, tuple[Table, ...]] = {
         Table(_GRAPH + "report", ("{out}", "--plots", "{out}"), "1 min", "nothing"),
     ),
     "graph-node": (
-        Table(_GRAPH + "node_sets", ("Cora", "gcn_16", *_NODES), "1 min", _GRAPHS),
-        Table(_GRAPH + "node_sets", ("CiteSeer", "gcn_16", *_NODES), "1 min", _GRAPHS),
+        Table(_GRAPH + "node_sets", ("Cora", *_CITATIONS, *_NODES), "2 min", _GRAPHS),
+        Table(_GRAPH + "node_sets", ("CiteSeer", *_CITATIONS, *_NODES), "4 min", _GRAPHS),
         Table(_GRAPH + "node_sets", ("Minesweeper", "linear", *_NODES), "1 min", _GRAPHS),
         Table(
             _GRAPH + "node_sets",
-            ("Cora", *_PEERS, *_NODES, "--epochs", "60"),
-            "2 min",
+            ("Minesweeper", *_PEERS, *_NODES, "--splits", "3"),
+            "8 min",
             _GRAPHS,
         ),
+        Table(_GRAPH + "node_sets", ("Tolokers", "linear", *_NODES), "1 min", _GRAPHS),
         Table(
             _GRAPH + "node_sets",
-            ("Cora", _PEERS[-1], *_NODES, "--seeds", "1", "--epochs", "60", "--conv", "gcn"),
-            "1 min",
-            _GRAPHS,
-        ),
-        Table(
-            _GRAPH + "node_sets",
-            ("CiteSeer", *_PEERS, *_NODES, "--epochs", "60"),
-            "4 min",
-            _GRAPHS,
-        ),
-        Table(
-            _GRAPH + "node_sets",
-            ("Minesweeper", *_PEERS, *_NODES, "--splits", "3", "--epochs", "20", *_SMALL),
-            "1 min",
+            ("Tolokers", *_PEERS, *_NODES, "--splits", "3"),
+            "10 min",
             _GRAPHS,
         ),
         Table(_GRAPH + "report", ("{out}", "--plots", "{out}"), "1 min", "nothing"),

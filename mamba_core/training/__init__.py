@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from mamba_core.training.evaluation import EvalResult, evaluate
     from mamba_core.training.mean_metric import ValueMean
     from mamba_core.training.prediction import predict
-    from mamba_core.training.run import TrainResult, train
+    from mamba_core.training.result import TrainResult
+    from mamba_core.training.run import train
 
 _LAZY = {
     "EvalResult": "evaluation",
     "Split": "data",
     "TaskData": "data",
-    "TrainResult": "run",
+    "TrainResult": "result",
     "TrainingError": "errors",
     "ValueMean": "mean_metric",
     "evaluate": "evaluation",

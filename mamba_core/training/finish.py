@@ -13,7 +13,7 @@ from mamba_core.pretrained import from_pretrained, save_pretrained
 from mamba_core.training.config import TrainConfig
 from mamba_core.training.data import Split
 from mamba_core.training.evaluation import measure
-from mamba_core.training.run import TrainResult
+from mamba_core.training.result import TrainResult
 from mamba_core.training.strategy import is_first_process
 from mamba_registry.specs import TaskSpec
 

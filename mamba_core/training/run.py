@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import platform
 import random
@@ -29,29 +28,10 @@ from mamba_core.training.errors import (
     memory_advice,
     require_extra,
 )
+from mamba_core.training.result import TrainResult
 from mamba_registry.configs import make_config
 from mamba_registry.specs import TaskSpec
 from mamba_registry.tasks import load_ref, role_config
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainResult:
-    """What a training came to."""
-
-    folder: Path
-    """The results folder."""
-    model: Path
-    """Its ``best`` folder, for ``from_pretrained``."""
-    score: float
-    """Of the best model on the validation data: the task's first metric, or the loss."""
-    metrics: dict[str, float]
-    """All validation values of the best model."""
-    best_step: int
-    steps: int
-    """Optimiser steps done, resumed parts counted."""
-    skipped: int
-    """Of these, dropped because the gradient was not finite."""
-    seconds: float
 
 
 def train(

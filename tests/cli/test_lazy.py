@@ -38,3 +38,11 @@ def test_import_of_the_package_is_light(run):
     assert done.stdout.splitlines()[-1] == "LOADED"
     done = run("-c", "import mamba_core.registry, sys; print('acme_toy' in sys.modules)")
     assert done.stdout == "False\n"  # plugins are looked for at first use
+
+
+@pytest.mark.parametrize("call", ["train('acme/toy-cls', out='x')", "evaluate('x')"])
+def test_without_its_extra_training_names_the_line(run, call):
+    missing = "sys.modules.update(dict.fromkeys(('lightning', 'torchmetrics')))"
+    done = run("-c", f"import sys, mamba_core; {missing}; mamba_core.{call}")
+    assert "DependencyMissingError" in done.stderr
+    assert "pip install 'mamba-core[train]'" in done.stderr

@@ -303,5 +303,7 @@ def test_wrong_calls_are_named():
         layer()(data.x, data.edge_index, torch.zeros(3).long())
     with pytest.raises(ValueError, match=r"batch is torch.float32 of shape \(12,\)"):
         layer()(data.x, data.edge_index, torch.zeros(12))
+    with pytest.raises(ValueError, match=r"reads rank=data.rank, .* AddNodeRank stores"):
+        layer(order="node-rank", bidirectional=True)(data.x, data.edge_index)
     with pytest.raises(ValueError, match="comes with cu_seqlens"):
         layer()(data.x, data.edge_index, order=torch.arange(12)[None])

@@ -62,6 +62,10 @@ class Catalogue:
         :raises InteractionError: for one that is there already, or of another type.
         """
         self._check_type(ids)
+        there = self.numbers(ids) >= 0
+        if there.any():
+            first = ids[int(there.argmax())]
+            raise InteractionError(f"item {first!r} is in the catalogue already: add it once")
         more = np.array(list(ids), dtype=self.ids.dtype)
         return Catalogue(np.concatenate([self.ids, more]))
 

@@ -26,6 +26,7 @@ from mamba_recsys.next_item.data import TrainSplit, check_positions
 from mamba_recsys.next_item.model import NextItemModel
 from mamba_recsys.next_item.scorer import ModelScorer
 from mamba_recsys.readers import Columns, from_table, ids
+from mamba_registry.configs import make_config
 
 HoldOut = Literal["leave-one-out", "temporal", "sessions"]
 
@@ -66,8 +67,12 @@ class Estimator:
         self.columns = columns or Columns()
         split = "temporal" if hold_out == "temporal" else "leave_one_out"
         # the path is not used: the table comes from memory
-        self.data_config = NextItemData(**{"path": "-", "split": split, **(data or {})})
-        self.train_config = self.train_defaults(**{"seed": seed, **(train or {})})
+        self.data_config: NextItemData = make_config(
+            NextItemData, {"path": "-", "split": split, **(data or {})}
+        )
+        self.train_config: NextItemTrain = make_config(
+            self.train_defaults, {"seed": seed, **(train or {})}
+        )
         self.result: fitting.FitResult | None = None
         self.kind = PANDAS
         self._fitted: Fitted | None = None

@@ -44,6 +44,7 @@ def mamba_tasks() -> Iterable[TaskSpec]:
                 "tiny",
                 "mamba4rec",
                 "mamba4rec_published",
+                "mamba_prenorm",
                 "mamba2_packed",
                 "tim4rec",
                 "sigma",

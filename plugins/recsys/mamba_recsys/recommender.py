@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from mamba_recsys import interactions as I
+from mamba_recsys import saved
 from mamba_recsys.baselines import BASELINES, REPORTED
 from mamba_recsys.estimator import HoldOut
 from mamba_recsys.evaluation import Evaluation, Progress, evaluate
@@ -272,9 +273,7 @@ class Recommender(Streaming):
 
     def save(self, folder: Path | str) -> Path:
         """Write model, names, events and settings; :meth:`load` takes them back, bit for bit."""
-        from mamba_recsys.saved import save
-
-        return save(self, Path(folder))
+        return saved.save(self, Path(folder))
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:
@@ -282,6 +281,4 @@ class Recommender(Streaming):
 
         :raises WeightsError: for a folder that holds none.
         """
-        from mamba_recsys.saved import load
-
-        return load(cls, Path(folder))
+        return saved.load(cls, Path(folder))

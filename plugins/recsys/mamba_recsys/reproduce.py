@@ -48,6 +48,7 @@ class Model:
 MODELS = {
     "mamba4rec": Model(preset="mamba4rec"),
     "mamba4rec_published": Model(preset="mamba4rec_published"),
+    "mamba_prenorm": Model(preset="mamba_prenorm"),
     "mamba2_packed": Model(preset="mamba2_packed"),
     "tim4rec": Model(preset="tim4rec"),
     "sigma": Model(preset="sigma", data={"prefixes": 4, "max_length": 50}),
@@ -79,6 +80,8 @@ class Benchmark:
     train: Fields
     models: tuple[str, ...]
     """What is run unless told otherwise."""
+    temperature: float | None = None
+    """Of the cosines that all models score by here; None leaves each as its preset has it."""
 
 
 SETS = {
@@ -94,7 +97,7 @@ SETS = {
         file="ml-1m/ml1m_sequences.npz",
         items=3416,
         data={"max_length": 200, "min_item_events": 5},
-        dropout=0.0,
+        dropout=0.1,
         train={"max_epochs": 20, "batch_size": 16, "lr": 5e-3, "val_every": 1890},
         models=("mamba4rec_published", "sasrec"),
     ),
@@ -102,9 +105,10 @@ SETS = {
         file="beauty/Beauty.txt",
         items=12101,
         data={"max_length": 50},
-        dropout=0.4,
-        train={"max_epochs": 20, "batch_size": 512, "lr": 2e-3, "val_every": 88},
-        models=("mamba4rec", "sasrec"),
+        dropout=0.2,
+        temperature=0.05,
+        train={"max_epochs": 8, "batch_size": 128, "lr": 5e-3, "val_every": 466},
+        models=("mamba_prenorm", "sasrec"),
     ),
 }
 MEASURES = ("hr", "ndcg", "mrr")
@@ -117,11 +121,14 @@ def data_fields(benchmark: Benchmark, root: Path, model: Model) -> Fields:
     return {"path": root / benchmark.file, **benchmark.data, **model.data}
 
 
-def network_fields(benchmark: Benchmark, model: Model) -> Fields:
+def model_fields(benchmark: Benchmark, model: Model) -> Fields:
     """Return the fields of the model config: the preset's network with the set's dropout."""
     network = registry.config(TASK, preset=model.preset).network
     network = dataclasses.replace(network, dropout=benchmark.dropout)
-    return {"items": benchmark.items, "network": TypeAdapter(type(network)).dump_python(network)}
+    fields = {"items": benchmark.items, "network": TypeAdapter(type(network)).dump_python(network)}
+    if benchmark.temperature is not None:
+        fields["temperature"] = benchmark.temperature
+    return fields
 
 
 def run(benchmark: Benchmark, root: Path, model: Model, seed: int, folder: Path) -> Fields:
@@ -135,7 +142,7 @@ def run(benchmark: Benchmark, root: Path, model: Model, seed: int, folder: Path)
         made = mamba_core.train(
             TASK,
             preset=model.preset,
-            model=network_fields(benchmark, model),
+            model=model_fields(benchmark, model),
             data=data_fields(benchmark, root, model),
             train={**TRAIN, **benchmark.train, "seed": seed},
             out=folder,

@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,21 +15,18 @@ from mamba_core.pretrained import from_pretrained, save_pretrained
 from mamba_core.registry import WeightsError
 from mamba_recsys.catalogue import Catalogue
 from mamba_recsys.encoder import ColumnEncoder
-from mamba_recsys.estimator import Fitted
+from mamba_recsys.estimator import Estimator, Fitted
 from mamba_recsys.interactions import Interactions, Parts
 from mamba_recsys.next_item.model import NextItemModel
 from mamba_recsys.readers import Columns
 
-if TYPE_CHECKING:
-    from mamba_recsys.recommender import Recommender
-
-R = TypeVar("R", bound="Recommender")
+R = TypeVar("R", bound=Estimator)
 
 FORMAT = 1
 ABOUT, EVENTS = "recommender.json", "events.npz"
 
 
-def save(recommender: Recommender, folder: Path) -> Path:
+def save(recommender: Estimator, folder: Path) -> Path:
     """Write a recommender; the folder appears whole or not at all.
 
     :raises FileExistsError: when something else is there.

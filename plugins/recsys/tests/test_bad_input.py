@@ -135,6 +135,17 @@ def test_every_event_has_a_row_of_features():
     priced = fitted(EVENTS.assign(price=EVENTS.item_id / 7), event_features=("price",))
     with pytest.raises(StateError, match="features has 2 rows for 1 events"):
         priced.update(priced.start(), 3, 1, features=pd.DataFrame({"price": [1.0, 2.0]}))
+    with pytest.raises(InteractionError, match="dict is no table in memory"):
+        priced.update(priced.start(), 3, 1, features={"price": 1.0})
+
+
+def test_features_of_an_event_come_in_any_table():
+    polars = pytest.importorskip("polars")
+    priced = fitted(EVENTS.assign(price=EVENTS.item_id / 7), event_features=("price",))
+    row = pd.DataFrame({"price": [1.5]}, index=[7])
+    one = priced.update(priced.start(), 3, 1, features=row)
+    two = priced.update(priced.start(), 3, 1, features=polars.from_pandas(row))
+    assert torch.equal(one.mixer.tensors["hidden"], two.mixer.tensors["hidden"])
 
 
 @pytest.mark.parametrize("nothing", [pd.NaT, np.datetime64("NaT"), float("nan"), "soon", None])

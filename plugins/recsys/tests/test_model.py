@@ -12,7 +12,7 @@ from mamba_core.registry import ConfigError
 from mamba_core.testing import parametrize_task_checks
 from mamba_recsys.ragged import edges
 
-NETWORKS = ("tiny", "mamba2_packed", "tim4rec", "sasrec", "gru4rec", "hstu")
+NETWORKS = ("tiny", "mamba_prenorm", "mamba2_packed", "tim4rec", "sasrec", "gru4rec", "hstu")
 
 
 @parametrize_task_checks("rec-next")

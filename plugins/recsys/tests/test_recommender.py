@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from mamba_core.registry import WeightsError
+from mamba_core.registry import ConfigError, WeightsError
 from mamba_recsys import InteractionError, Recommender
 from mamba_recsys.catalogue import UnknownItemError
 from mamba_recsys.evaluation import evaluate
@@ -132,6 +132,10 @@ def test_bad_requests_are_named(rec):
         Recommender("tiny").recommend()
     with pytest.raises(ValueError, match="model = 'nothing' must be one of"):
         Recommender("nothing")
+    with pytest.raises(ConfigError, match=r"NextItemTrain has no field 'epochs'.* 'max_epochs'"):
+        Recommender("tiny", train={"epochs": 3})
+    with pytest.raises(ConfigError, match=r"NextItemData.max_length = 0"):
+        Recommender("tiny", data={"max_length": 0})
     with pytest.raises(ValueError, match="split = 'temporal' were trained on"):
         rec.evaluate("temporal")
 
@@ -216,7 +220,7 @@ def test_new_items_change_no_other_score(events):
     assert rec.recommend([4], k=1).item_id.tolist() == ["strong"]
     rec.remove_items(["strong"])
     pd.testing.assert_frame_equal(before, rec.recommend([4], k=62, filter_seen=False))
-    with pytest.raises(InteractionError, match="'new' is twice"):
+    with pytest.raises(InteractionError, match="item 'new' is in the catalogue already"):
         rec.add_items(["new"])
     with pytest.raises(InteractionError, match=r"vectors \(1, 3\)"):
         rec.add_items(["x"], vectors=[[1, 2, 3]])

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mamba_graph.benchmarks.record import Row, rows_in
-from mamba_graph.benchmarks.report import BASE_ORDER, order_differences
+from mamba_graph.benchmarks.record import BASE_ORDER, Row, order_differences, rows_in
 
 Curves = dict[str, list[tuple[float, float]]]
 """Name of a line -> its points."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
+BASE_ORDER = "node-shuffle"
+"""The order that others are compared with."""
 
 
 class Record:
@@ -47,3 +49,21 @@ def rows_in(path: Path) -> list[Row]:
         except json.JSONDecodeError:
             continue
     return rows
+
+
+def order_differences(rows: Iterable[Row]) -> dict[tuple[str, str], list[float]]:
+    """Return points above :data:`BASE_ORDER` by (set, order), one per fold and seed of both."""
+    found: dict[tuple[str, str], dict[tuple[int, int], float]] = {}
+    for row in rows:
+        if row["order"] is not None:
+            run = f"{row['set']}, {row['epochs']} epochs of {row['batch']}"
+            found.setdefault((run, row["order"]), {})[row["fold"], row["seed"]] = (
+                100 * row["accuracy"]
+            )
+    differences: dict[tuple[str, str], list[float]] = {}
+    for (run, order), values in found.items():
+        base = found.get((run, BASE_ORDER), {})
+        pairs = [values[k] - base[k] for k in sorted(values.keys() & base.keys())]
+        if order != BASE_ORDER and pairs:
+            differences[run, order] = pairs
+    return differences

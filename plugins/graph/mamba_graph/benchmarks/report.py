@@ -15,10 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mamba_graph.benchmarks.record import Row, rows_in
+from mamba_graph.benchmarks.record import BASE_ORDER, Row, order_differences, rows_in
 
-BASE_ORDER = "node-shuffle"
-"""The order that others are compared with."""
 Grid = dict[tuple[str, str], str]
 """``(row, column)`` -> cell."""
 
@@ -55,24 +53,6 @@ def folds_grid(rows: Iterable[Row]) -> Grid:
         for network, found in networks.items():
             grid[run, network] = spread([found[k] for k in common])
     return grid
-
-
-def order_differences(rows: Iterable[Row]) -> dict[tuple[str, str], list[float]]:
-    """Return points above :data:`BASE_ORDER` by (set, order), one per fold and seed of both."""
-    found: dict[tuple[str, str], dict[tuple[int, int], float]] = {}
-    for row in rows:
-        if row["order"] is not None:
-            run = f"{row['set']}, {row['epochs']} epochs of {row['batch']}"
-            found.setdefault((run, row["order"]), {})[row["fold"], row["seed"]] = (
-                100 * row["accuracy"]
-            )
-    differences: dict[tuple[str, str], list[float]] = {}
-    for (run, order), values in found.items():
-        base = found.get((run, BASE_ORDER), {})
-        pairs = [values[k] - base[k] for k in sorted(values.keys() & base.keys())]
-        if order != BASE_ORDER and pairs:
-            differences[run, order] = pairs
-    return differences
 
 
 def orders_grid(rows: Iterable[Row]) -> Grid:

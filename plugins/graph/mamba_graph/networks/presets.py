@@ -37,7 +37,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     # the features dropped; neither residuals, which let a network learn the few nodes by heart,
     # nor norms, which make the most of small differences
     "graph_mamba_node": {
+        "d_model": 32,
         "feature_dropout": 0.5,
+        "dropout": 0.5,
         "network": {
             "kind": "graph_mamba",
             "depth": 2,

@@ -133,8 +133,9 @@ class GraphMambaConv(nn.Module):
             ``node-rank``: what :class:`~mamba_graph.orders.AddNodeRank` stores as ``data.rank``.
         :param kwargs: for ``conv``.
         :returns: ``(nodes, channels)``, and the new edge features where ``conv`` has some.
-        :raises ValueError: for tensors of the wrong shape or dtype; on the CPU, where looking does
-            not wait for a device, for ``cu_seqlens`` that ``batch`` contradicts.
+        :raises ValueError: for tensors of the wrong shape or dtype, or a missing ``rank``; on the
+            CPU, where looking does not wait for a device, for ``cu_seqlens`` that ``batch``
+            contradicts.
         :raises IndexError: on the CPU, for edges of nodes that do not exist.
         """
         if order is None:
@@ -188,6 +189,11 @@ class GraphMambaConv(nn.Module):
         rank: Tensor | None,
     ) -> Tensor:
         """Work the order out, for nodes in any order, and scan."""
+        if rank is None and "rank" in self.order.inputs:
+            raise ValueError(
+                f"the order {self.order_name!r} reads rank=data.rank, places that the transform "
+                "AddNodeRank stores"
+            )
         if batch is None:
             batch = torch.zeros(x.shape[0], dtype=torch.int64, device=x.device)
             cu_seqlens = edges_of(batch, 1) if cu_seqlens is None else cu_seqlens

@@ -32,6 +32,17 @@ class Mamba4Rec:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class PreNorm:
+    """Pre-norm mixers with residuals and no MLP, as Mamba itself (Gu and Dao, 2312.00752)."""
+
+    kind: Literal["prenorm"] = "prenorm"
+    layers: Count = 1
+    """Mixers, one upon the other."""
+    dropout: Share = 0.2
+    """After the embedding and the mixers."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Stack:
     """The core's pre-norm stack of causal mixers."""
 
@@ -138,7 +149,7 @@ class EchoMamba:
 
 
 Network = Annotated[
-    Mamba4Rec | Stack | TiM4Rec | SASRec | GRU4Rec | HSTU | SIGMA | EchoMamba,
+    Mamba4Rec | PreNorm | Stack | TiM4Rec | SASRec | GRU4Rec | HSTU | SIGMA | EchoMamba,
     Field(discriminator="kind"),
 ]
 """One of the networks, told apart by ``kind``."""

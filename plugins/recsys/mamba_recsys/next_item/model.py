@@ -211,6 +211,8 @@ def _network(config: NextItemConfig) -> SequenceNetwork:
     network, d = config.network, config.d_model
     if isinstance(network, C.Mamba4Rec):
         return N.Mamba4RecNetwork(d, config.mixer, network)
+    if isinstance(network, C.PreNorm):
+        return N.PreNormNetwork(d, config.mixer, network)
     if isinstance(network, C.Stack):
         return N.StackNetwork(d, config.mixer, network)
     if isinstance(network, C.TiM4Rec):

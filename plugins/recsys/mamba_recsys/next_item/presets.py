@@ -16,6 +16,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "mixer": _MAMBA,
         "network": {"kind": "mamba4rec", "init": "published"},
     },
+    # the same mixer with a norm before it and a residual around it, scored by cosines
+    "mamba_prenorm": {
+        "mixer": _MAMBA,
+        "network": {"kind": "prenorm"},
+        "temperature": 0.05,
+    },
     # after SSD4Rec: Mamba-2 over packed histories behind registers
     "mamba2_packed": {
         "mixer": {"name": "mamba2", "d_state": 32, "headdim": 32, "chunk_size": 64},

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from mamba_core.mixers import MixerState
+from mamba_recsys.frame import as_pandas
 from mamba_recsys.items import Items
 from mamba_recsys.ragged import edges
 from mamba_recsys.state.user_state import (
@@ -44,13 +45,14 @@ class Streaming(Items):
         item: Any,
         ts: Any = None,
         *,
-        features: pd.DataFrame | None = None,
+        features: Any = None,
     ) -> UserState:
         """Move a state on by one event of each user, in place, in constant time.
 
         :param item: a raw id; for several users a list of them, one each.
         :param ts: its time, or a list of them; None is the time of the event before.
-        :param features: a row per user with the event's columns, for a model that reads such.
+        :param features: a table (pandas, polars) with a row per user and the event's columns, for
+            a model that reads such.
         :returns: the same state.
         :raises StaleStateError: for a state of another model.
         :raises UnknownItemError: for an item that the catalogue does not hold.
@@ -72,7 +74,7 @@ class Streaming(Items):
         items: Sequence[Any],
         times: Sequence[Any],
         *,
-        features: pd.DataFrame | None = None,
+        features: Any = None,
     ) -> UserState:
         """Move a state on by any number of events, at once; equal to one :meth:`update` each.
 
@@ -146,10 +148,13 @@ def _hidden(mixer: MixerState) -> torch.Tensor:
     return mixer.tensors["hidden"]
 
 
-def _table(features: pd.DataFrame | None, rows: int) -> pd.DataFrame:
-    if features is not None and len(features) != rows:
-        raise StateError(f"features has {len(features)} rows for {rows} events")
-    return pd.DataFrame(index=range(rows)) if features is None else features
+def _table(features: Any, rows: int) -> pd.DataFrame:
+    if features is None:
+        return pd.DataFrame(index=range(rows))
+    table = as_pandas(features)[0]
+    if len(table) != rows:
+        raise StateError(f"features has {len(table)} rows for {rows} events")
+    return table
 
 
 def _in_order(

@@ -12,6 +12,7 @@ import torch
 
 from mamba_timeseries.errors import FrameError, listed
 from mamba_timeseries.forecast import fit as fitting
+from mamba_timeseries.forecast import saved
 from mamba_timeseries.forecast.candidates import Candidate
 from mamba_timeseries.forecast.context import (
     block_rows,
@@ -295,9 +296,7 @@ class Forecaster(Estimator):
 
         :param folder: new, or of an earlier :meth:`save`, which is replaced.
         """
-        from mamba_timeseries.forecast.saved import save
-
-        save(self, Path(folder))
+        saved.save(self, Path(folder))
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:
@@ -305,9 +304,9 @@ class Forecaster(Estimator):
 
         :raises FileNotFoundError: for a folder without a forecaster.
         """
-        from mamba_timeseries.forecast.saved import load
-
-        return load(cls, Path(folder))
+        one = saved.load(cls, Path(folder))
+        one._stream = one._start_stream()
+        return one
 
     # judging
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,16 +20,14 @@ from mamba_core.atomic import new_folder
 from mamba_timeseries.forecast.baselines import Repeat, Ridge, Seasonal, WindowMean
 from mamba_timeseries.forecast.candidates import Candidate, Rule
 from mamba_timeseries.forecast.config import ForecastTrain
+from mamba_timeseries.forecast.estimator import Estimator
 from mamba_timeseries.forecast.model import ForecastModel
 from mamba_timeseries.forecast.protocol import Array, Scaler
 from mamba_timeseries.forecast.scale import SeriesScale
 from mamba_timeseries.frame import Collection, Columns, Series
 from mamba_timeseries.times import grid, spelt
 
-if TYPE_CHECKING:
-    from mamba_timeseries.forecast.forecaster import Forecaster
-
-F = TypeVar("F", bound="Forecaster")
+F = TypeVar("F", bound=Estimator)
 Json = dict[str, Any]
 
 FORMAT = 1
@@ -53,7 +51,7 @@ _RULES: dict[str, type[Rule]] = {
 }
 
 
-def save(one: Forecaster, folder: Path) -> None:
+def save(one: Estimator, folder: Path) -> None:
     """Write a fitted forecaster.
 
     :param folder: new, or of an earlier one, which is replaced as a whole.
@@ -137,7 +135,6 @@ def load(kind: type[F], folder: Path) -> F:
         one._known_scaler = Scaler(*arrays["known_scaler"])
     one.best = _candidate(folder, told["best"], arrays)
     one._stream_first = told["stream_first"]
-    one._stream = one._start_stream()
     return one
 
 
