@@ -172,8 +172,38 @@ def test_time_scales_are_kept_unless_asked_for():
     assert not lost.dt_proj.bias.any()
 
 
-def test_state_of_the_published_size_is_small():
-    model = registry.build("rec-next", preset="mamba4rec", items=10)
+def test_prenorm_starts_near_the_item_just_read():
+    model = registry.build("rec-next", preset="mamba_prenorm", items=60).eval()
+    assert sum(p.numel() for p in model.parameters()) == 39_040 + 64 * 60
+    mixer = model.network.layers[0].mixer
+    steps = torch.nn.functional.softplus(mixer.dt_proj.bias.detach())
+    assert float(steps.min()) >= 0.049
+    assert float(steps.max()) <= 1.01
+    batch = histories([9])
+    with torch.no_grad():
+        out = model(**batch)
+    scores = out["hidden"] @ out["item_vectors"].T
+    assert torch.equal(scores.argmax(1), batch["items"])  # by the residual, before any training
+
+
+def test_prenorm_drops_what_the_mixer_says_apart_from_what_it_reads():
+    network = {"kind": "prenorm", "layers": 2, "dropout": 0.0, "mixer_dropout": 0.0}
+    model = registry.build("rec-next", preset="mamba_prenorm", items=60, network=network)
+    batch = histories([9])
+    with torch.no_grad():
+        torch.testing.assert_close(model.train()(**batch), model.eval()(**batch))
+        for share in ("dropout", "mixer_dropout"):
+            other = registry.build(
+                "rec-next", preset="mamba_prenorm", items=60, network={**network, share: 0.5}
+            )
+            other.load_state_dict(model.state_dict())
+            one, two = (other.train()(**batch)["hidden"] for _ in range(2))
+            assert not torch.allclose(one, two)
+
+
+@pytest.mark.parametrize("preset", ["mamba4rec", "mamba_prenorm"])
+def test_state_of_the_published_size_is_small(preset):
+    model = registry.build("rec-next", preset=preset, items=10)
     assert model.init_state(1).nbytes <= 18 * 1024
 
 

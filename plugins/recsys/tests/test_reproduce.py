@@ -57,6 +57,16 @@ def test_what_is_finished_is_not_run_again(small, capsys):
     assert "| `markov-1` | .2500 / .1250 / .0625 |" in table
 
 
+def test_a_set_says_how_its_models_differ_from_the_presets():
+    beauty, models = reproduce.SETS["beauty"], reproduce.MODELS
+    own = reproduce.model_fields(beauty, models["mamba_prenorm"])
+    assert own["network"]["dropout"] == beauty.own_dropout["mamba_prenorm"]
+    peer = reproduce.model_fields(beauty, models["sasrec"])
+    assert peer["network"]["dropout"] == beauty.dropout
+    assert own["temperature"] == peer["temperature"] == beauty.temperature
+    assert "temperature" not in reproduce.model_fields(reproduce.SETS["ml-1m"], models["sasrec"])
+
+
 def test_seconds_add_up_over_pieces(tmp_path):
     path = tmp_path / "a.seconds"
     path.write_text("5")

@@ -6,7 +6,8 @@
         --orders bfs rcm --seeds 0 1 2 --record orders.jsonl
 
 A fold's training graphs lose one fifth, by which the epoch is chosen; the test graphs are read
-once, at the end. Node numbers are drawn anew at every visit.
+once, at the end. Node numbers are drawn anew at every visit. How a network is trained on a set
+stands in :data:`RECIPES`; options change it for all networks of the run.
 """
 
 from __future__ import annotations

@@ -39,7 +39,10 @@ class PreNorm:
     layers: Count = 1
     """Mixers, one upon the other."""
     dropout: Share = 0.2
-    """After the embedding and the mixers."""
+    """After the embedding."""
+    mixer_dropout: Share = 0.1
+    """After the mixers; much of it keeps them from taking back what the residual says again,
+    the item just read first of all."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

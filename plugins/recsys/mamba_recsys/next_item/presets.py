@@ -16,9 +16,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "mixer": _MAMBA,
         "network": {"kind": "mamba4rec", "init": "published"},
     },
-    # the same mixer with a norm before it and a residual around it, scored by cosines
+    # the same mixer with a norm before it and a residual around it, scored by cosines; its steps
+    # start longer than the core's, which are made for sequences of thousands
     "mamba_prenorm": {
-        "mixer": _MAMBA,
+        "mixer": {**_MAMBA, "dt_min": 0.05, "dt_max": 1.0},
         "network": {"kind": "prenorm"},
         "temperature": 0.05,
     },

@@ -41,7 +41,7 @@ class PreNormNetwork(SequenceNetwork):
         super().__init__()
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(
-            PreNormLayer(d_model, mixer, config.dropout) for _ in range(config.layers)
+            PreNormLayer(d_model, mixer, config.mixer_dropout) for _ in range(config.layers)
         )
         self.norm = nn.LayerNorm(d_model)
 
