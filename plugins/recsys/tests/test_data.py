@@ -16,6 +16,7 @@ from mamba_core.testing.subject import TaskUnderTest
 from mamba_recsys.interactions import InteractionError, make_interactions
 from mamba_recsys.next_item.config import Binary, NextItemData, SampledSoftmax
 from mamba_recsys.next_item.data import NextItemDataset
+from mamba_recsys.next_item.metrics import metrics
 from mamba_recsys.next_item.objective import IGNORE, loss
 from mamba_recsys.readers import read
 from mamba_recsys.synthetic import Synthetic
@@ -230,3 +231,19 @@ def test_train_evaluate_predict(path, tmp_path, capsys):
     assert table.groupby("user_id").size().tolist() == [3] * 30
     seen = EVENTS[["user_id", "item_id"]].drop_duplicates()
     assert table.merge(seen).empty
+
+
+def test_half_precision_makes_no_ties_of_scores():
+    generator = torch.Generator().manual_seed(0)
+    items = torch.nn.functional.normalize(torch.randn(4000, 8, generator=generator), dim=-1)
+    hidden = torch.nn.functional.normalize(torch.randn(20, 8, generator=generator), dim=-1) / 0.05
+    batch = {
+        "items": torch.zeros(20, dtype=torch.int64),
+        "targets": (hidden @ items.T).topk(5).indices[:, -1],
+        "cu_seqlens": torch.tensor([0, 20], dtype=torch.int32),
+    }
+    outputs = {"hidden": hidden, "item_vectors": items}
+    mrr = metrics()["mrr"]
+    exact = mrr.values(outputs, batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(mrr.values(outputs, batch), exact)

@@ -39,7 +39,9 @@ class RankMeasure(ValueMean):
         return torch.cat(parts) if parts else torch.zeros(0)
 
     def _some(self, at: Tensor, outputs: Values, batch: Values) -> Tensor:
-        scores = outputs["hidden"][at] @ outputs["item_vectors"].T
+        hidden, items = outputs["hidden"][at].float(), outputs["item_vectors"].float()
+        with torch.autocast(hidden.device.type, enabled=False):  # or rounding would make ties
+            scores = hidden @ items.T
         if self.filter_seen:
             seen = _seen(at, batch)
             scores[seen] = -torch.inf
