@@ -134,6 +134,7 @@ def test_bodies_that_are_too_long_are_refused(rec, tmp_path, stream):
         answer = client.post("/events", content=pieces)
         assert answer.status_code == 413
         assert "up to 1000 bytes" in answer.json()["detail"]
+        assert client.get("/nowhere").json() == {"error": "Not Found", "detail": "Not Found"}
         assert client.get("/health").json()["events"] == 0
         assert client.post("/events", json={"events": [event(1)]}).json()["accepted"] == 1
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mamba_recsys.interactions import InteractionError
@@ -25,9 +27,9 @@ _STATUS: dict[type[Exception], int] = {
 
 
 def answer_errors(app: FastAPI, numbers: Numbers) -> None:
-    """Make named errors answers with a status of their own: ``{"error": ..., "detail": ...}``.
+    """Make errors answers with a status of their own: ``{"error": ..., "detail": ...}``.
 
-    :param numbers: count them.
+    :param numbers: count them, but for pages that do not exist and the like.
     """
 
     def answer(status: int) -> Callable[[Request, Exception], JSONResponse]:
@@ -42,6 +44,14 @@ def answer_errors(app: FastAPI, numbers: Numbers) -> None:
 
     for kind, status in _STATUS.items():
         app.add_exception_handler(kind, answer(status))
+    app.add_exception_handler(HTTPException, _by_status)
+
+
+def _by_status(request: Request, error: Exception) -> JSONResponse:
+    """Those of the framework have no name but that of their status."""
+    assert isinstance(error, HTTPException)
+    told = {"error": HTTPStatus(error.status_code).phrase, "detail": error.detail}
+    return JSONResponse(told, status_code=error.status_code, headers=error.headers)
 
 
 def _what_is_wrong(error: RequestValidationError) -> str:
