@@ -141,7 +141,7 @@ TABLES: dict[str, tuple[Table, ...]] = {
         Table(
             _GRAPH + "node_sets",
             ("Tolokers", *_PEERS, *_NODES, "--splits", "3"),
-            "10 min",
+            "20 min",
             _GRAPHS,
         ),
         Table(_GRAPH + "report", ("{out}", "--plots", "{out}"), "1 min", "nothing"),

@@ -53,10 +53,10 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("Minesweeper", "polynormer"): Recipe(network={"dropout": 0.2}),
     # not searched for: as small as 519,000 edges ask for
     ("Tolokers", "graph_mamba_small"): Recipe(
-        epochs=40, network={"conv": "gcn", "depth": 2, "dropout": 0.1}
+        epochs=120, network={"conv": "gcn", "depth": 2, "dropout": 0.1}
     ),
-    ("Tolokers", "gcn_tuned"): Recipe(epochs=40, network={"depth": 2, "dropout": 0.1}),
-    ("Tolokers", "polynormer"): Recipe(epochs=40, network={"local_layers": 2, "dropout": 0.1}),
+    ("Tolokers", "gcn_tuned"): Recipe(epochs=120, network={"depth": 2, "dropout": 0.1}),
+    ("Tolokers", "polynormer"): Recipe(epochs=120, network={"local_layers": 2, "dropout": 0.1}),
 }
 """By set and preset."""
 
