@@ -7,16 +7,15 @@ head and step.
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from mamba_core.bench.measure import Contender
-from mamba_core.bench.problem import Problem, peer
+from mamba_core.bench.problem import Problem, find_function, peer
 
 _CHUNK = 256
 
@@ -25,26 +24,14 @@ def mamba_ssm_selective_scan(problem: Problem) -> list[Contender]:
     """``selective_scan_fn``."""
     module = "mamba_ssm.ops.selective_scan_interface"
     found = _find(problem, module, "selective_scan_fn", "mamba-ssm")
-    if isinstance(found, str):
-        return [peer(problem, "mamba_ssm", _absent, skip=found)]
-
-    def scan(u: Tensor, delta: Tensor, **rest: Tensor) -> Tensor:
-        return found(u, delta, **rest, delta_softplus=True)
-
-    return [peer(problem, "mamba_ssm", scan)]
+    return [peer(problem, "mamba_ssm", _with(found, delta_softplus=True))]
 
 
 def mamba_ssm_ssd(problem: Problem) -> list[Contender]:
     """``mamba_chunk_scan_combined``."""
     module = "mamba_ssm.ops.triton.ssd_combined"
     found = _find(problem, module, "mamba_chunk_scan_combined", "mamba-ssm")
-    if isinstance(found, str):
-        return [peer(problem, "mamba_ssm", _absent, skip=found)]
-
-    def scan(x: Tensor, dt: Tensor, **rest: Tensor) -> Tensor:
-        return found(x, dt, **rest, chunk_size=_CHUNK, dt_softplus=True)
-
-    return [peer(problem, "mamba_ssm", scan)]
+    return [peer(problem, "mamba_ssm", _with(found, chunk_size=_CHUNK, dt_softplus=True))]
 
 
 def fla_ssd(problem: Problem) -> list[Contender]:
@@ -55,7 +42,7 @@ def fla_ssd(problem: Problem) -> list[Contender]:
     """
     found = _find(problem, "fla.ops.simple_gla", "chunk_simple_gla", "flash-linear-attention")
     if isinstance(found, str):
-        return [peer(problem, "fla", _absent, skip=found)]
+        return [peer(problem, "fla", found)]
 
     def scan(
         x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, dt_bias: Tensor
@@ -75,14 +62,9 @@ def _find(problem: Problem, module: str, name: str, package: str) -> Callable[..
     first = next(iter(problem.inputs.values()))
     if first.device.type != "cuda":
         return "runs on a GPU only"
-    try:
-        return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
-    except ImportError as error:
-        reason = str(error).strip().split("\n")[0]
-        return f"{reason}: {sys.executable} -m pip install --no-build-isolation {package}"
-    except AttributeError:
-        return f"this version of {package} has no function {name}"
+    return find_function(module, name, f"--no-build-isolation {package}")
 
 
-def _absent(**inputs: Tensor) -> Tensor:
-    raise NotImplementedError("this package does not take part")
+def _with(found: Callable[..., Any] | str, **options: Any) -> Callable[..., Any] | str:
+    """The function with options of its own; a reason stays one."""
+    return found if isinstance(found, str) else partial(found, **options)

@@ -94,7 +94,7 @@ def _by_length(config: Config, length: int, device: torch.device) -> Case:
     start = x[:, :_CHECKED]
     exact = {name: _exact(layer)(start.double()).detach() for name, layer in layers.items()}
     contenders = [Contender(name, lambda name=name: solve(name)) for name in layers]  # type: ignore[misc]
-    bound = 10 * BOUNDS[getattr(torch, config.dtype)]  # projections of d_model terms around the op
+    bound = BOUNDS[getattr(torch, config.dtype)]
     size = {"B": config.batch, "D": config.d_model, "L": length}
     judge = _judge(exact, bound)
     return Case("forward+backward by length", size, contenders, judge, bound, clock_of(device))
@@ -124,7 +124,7 @@ def _one_token(config: Config, batch: int, device: torch.device) -> Case:
         Contender(name, _captured(lambda name=name: step(name), device))  # type: ignore[misc]
         for name in layers
     ]
-    bound = 10 * BOUNDS[getattr(torch, config.dtype)]
+    bound = BOUNDS[getattr(torch, config.dtype)]
     size = {"B": batch, "D": config.token_d_model}
     judge = _judge(exact, bound)
     return Case(f"{_TOKEN} B={batch}", size, contenders, judge, bound, clock_of(device))

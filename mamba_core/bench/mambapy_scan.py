@@ -21,7 +21,7 @@ def selective_scan(problem: Problem) -> list[Contender]:
         from mambapy.mamba import MambaBlock
     except ImportError as error:
         reason = f"{error}: {sys.executable} -m pip install mambapy"
-        return [peer(problem, "mambapy", _absent, skip=reason)]
+        return [peer(problem, "mambapy", reason)]
 
     def scan(
         u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor,
@@ -33,7 +33,3 @@ def selective_scan(problem: Problem) -> list[Contender]:
         return y.transpose(1, 2) * F.silu(z)
 
     return [peer(problem, "mambapy", scan)]
-
-
-def _absent(**inputs: Tensor) -> Tensor:
-    raise NotImplementedError("mambapy is not installed")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -149,9 +151,31 @@ def our_contenders(problem: Problem) -> list[Contender]:
     ]
 
 
-def peer(problem: Problem, name: str, function: Function, skip: str | None = None) -> Contender:
-    """Let another implementation take part; it gets the problem's inputs and nothing else."""
+def peer(
+    problem: Problem, name: str, function: Function | str, skip: str | None = None
+) -> Contender:
+    """Let another implementation take part; it gets the problem's inputs and nothing else.
+
+    :param function: takes the inputs by name; or text, why it cannot be had.
+    :param skip: why it does not take part in this problem.
+    """
+    if isinstance(function, str):
+        return Contender(name=name, call=dict, skip=function)
     return Contender(name=name, call=lambda: problem.solve(function), skip=skip)
+
+
+def find_function(module: str, name: str, install: str) -> Function | str:
+    """Return a function of another package, or why it cannot be had.
+
+    :param install: what pip is told to install.
+    """
+    try:
+        return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+    except ImportError as error:
+        reason = str(error).strip().split("\n")[0]
+        return f"{reason}: {sys.executable} -m pip install {install}"
+    except AttributeError:
+        return f"this version of {module.split('.')[0]} has no function {name}"
 
 
 @contextmanager

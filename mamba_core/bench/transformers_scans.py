@@ -7,16 +7,14 @@ hand the call to mamba_ssm where that is installed, so that the rows mean the sa
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
 from mamba_core.bench.measure import Contender
-from mamba_core.bench.problem import Problem, peer
+from mamba_core.bench.problem import Problem, find_function, peer
 
 _MAX_CELLS = 1e10
 """B D L N times L: the backward of each of the L slices of a (B, D, L, N) tensor fills one of that
@@ -27,7 +25,7 @@ def selective_scan(problem: Problem) -> list[Contender]:
     """``MambaMixer``'s scan: discretised for all steps at once, then a loop over time."""
     found = find("transformers.models.mamba.modeling_mamba", "mamba_selective_scan")
     if isinstance(found, str):
-        return [peer(problem, "transformers", _absent, skip=found)]
+        return [peer(problem, "transformers", found)]
 
     def scan(u: Tensor, delta: Tensor, **rest: Tensor) -> Tensor:
         return found(u, delta, **rest, delta_softplus=True)
@@ -43,7 +41,7 @@ def ssd(problem: Problem) -> list[Contender]:
     """``Mamba2Mixer``'s chunked scan, with its default chunk and with a small one."""
     found = find("transformers.models.mamba2.modeling_mamba2", "mamba2_chunk_scan")
     if isinstance(found, str):
-        return [peer(problem, "transformers", _absent, skip=found)]
+        return [peer(problem, "transformers", found)]
 
     def scan(chunk: int) -> Callable[..., Tensor]:
         def call(x: Tensor, dt: Tensor, **rest: Tensor) -> Tensor:
@@ -58,15 +56,6 @@ def ssd(problem: Problem) -> list[Contender]:
 
 
 def find(module: str, name: str) -> Callable[..., Any] | str:
-    """The function, or why it cannot be had."""
-    try:
-        return inspect.unwrap(getattr(importlib.import_module(module), name))
-    except ImportError as error:
-        reason = str(error).strip().split("\n")[0]
-        return f"{reason}: {sys.executable} -m pip install 'transformers>=5'"
-    except AttributeError:
-        return f"this version of transformers has no function {name}"
-
-
-def _absent(**inputs: Tensor) -> Tensor:
-    raise NotImplementedError("transformers is not installed")
+    """The function without its layer, or why it cannot be had."""
+    found = find_function(module, name, "'transformers>=5'")
+    return found if isinstance(found, str) else inspect.unwrap(found)
