@@ -55,6 +55,8 @@ class LazyGroup(TyperGroup):
         except SystemExit as error:
             if self.called not in COMMANDS:
                 raise  # a plugin's own command may leave as it likes
+            if isinstance(error.__context__, BrokenPipeError):
+                raise  # rich leaves so when whoever reads has gone: `mamba-core ... | head`
             raise CommandError(
                 f"code of a plugin called sys.exit({error.code!r}) during `{self.called}`; "
                 "see `mamba-core doctor`"

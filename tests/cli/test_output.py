@@ -55,3 +55,17 @@ def test_a_bar_on_a_terminal():
 def test_a_plan_goes_on_whether_somebody_looks_or_not():
     assert list(terminal_track([3, 1, 2], str)) == [3, 1, 2]
     assert list(terminal_track([], str)) == []
+
+
+def test_a_reader_that_has_gone_is_nobodys_fault():
+    """``mamba-core ... | head``: whoever reads has closed the pipe before anything is written."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "-c", "from mamba_core.cli import main; main(['bench', '--help'])"]
+    try:
+        done = subprocess.run(
+            command, stdout=writes, stderr=subprocess.PIPE, text=True, timeout=120
+        )
+    finally:
+        os.close(writes)
+    assert "plugin" not in done.stderr
